@@ -1,0 +1,16 @@
+"""`contend` and `python -m contend`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line and leave with its exit status."""
+    from contend.cli import run_command_line  # noqa: PLC0415  # spawned processes may import this page; they need no command line
+
+    sys.exit(run_command_line(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

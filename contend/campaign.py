@@ -1,0 +1,388 @@
+"""A campaign: the cases asked for, one after the other, each with its control, into one bundle and one document."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import platform
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import contend
+from harness import bundle as bundles
+from harness import databases, witnesses
+from harness.bundle import Bundle
+from harness.errors import ContendError, UsageError
+from harness.invariants import judging
+from harness.processes import Source
+from harness.protocols import Database, Server, Witness
+from harness.run import Case, Result, Role, Subject, judge, run
+from harness.scenario import Load, Profile, Scenario
+from harness.verdict import Evidence, Verdict, merge
+from scenarios import catalogue, systems
+
+WITNESS: Final[Mapping[str, str]] = {"sqlite": "sqlite-trace", "postgres": "wire"}
+EMBEDDED: Final = ("sqlite", "postgres")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for. Empty tuples mean everything there is; `workers`, `jobs`, `batch` of None mean the scenario's own."""
+
+    scenarios: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
+    databases: tuple[str, ...] = ()
+    workers: int | None = None
+    jobs: int | None = None
+    batch: int | None = None
+    profile: Profile = "quick"
+    seed: int | None = None
+    out: Path = Path("runs")
+    argv: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A case that does not apply, with the reason."""
+
+    scenario: str
+    system: str
+    database: str
+    reason: str
+
+
+class Watcher:
+    """Is told what goes on; this one says nothing. `contend.screen` has those that do."""
+
+    def planned(self, cases: int) -> None:
+        """So many cases are to come."""
+
+    def began(self, case: Case) -> None:
+        """A case has begun."""
+
+    def said(self, line: str) -> None:
+        """Something worth a line happened."""
+
+    def ended(self, result: Result) -> None:
+        """A case has its verdict."""
+
+
+@dataclass
+class Campaign:
+    """The cases of one request, in order, and what came of them."""
+
+    request: Request
+    seed: int
+    cases: list[Case]
+    skipped: list[Skipped]
+    engines: dict[str, Database]
+    watcher: Watcher = field(default_factory=Watcher)
+    results: list[Result] = field(default_factory=list)
+    controls: list[Result] = field(default_factory=list)
+    _places: int = 0
+
+    def carry_out(self, bundle: Bundle) -> Verdict:
+        """Run every case, saving each before the next; an interruption keeps what there is. Gives the merged verdict."""
+        conditions: dict[str, Mapping[str, str]] = {}
+        stopped = ""
+        self.watcher.planned(len(self.cases))
+        try:
+            for label, engine in self.engines.items():
+                mine = [case for case in self.cases if case.engine == label]
+                if not mine:
+                    continue
+                with engine.serve() as server:
+                    conditions[label] = dict(server.conditions())
+                    for case in mine:
+                        self._one(case, bundle, server)
+        except KeyboardInterrupt:
+            stopped = f"Interrupted after {len(self.results)} of {len(self.cases)} results; they are kept."
+        except ContendError as error:
+            stopped = str(error)
+            raise
+        finally:
+            self.finish(bundle, conditions, stopped)
+        return self.verdict(stopped)
+
+    def _one(self, case: Case, bundle: Bundle, server: Server) -> None:
+        self.watcher.began(case)
+        result = self._run(case, bundle, server)
+        self.results.append(result)
+        self.watcher.ended(result)
+
+    def _run(self, case: Case, bundle: Bundle, server: Server) -> Result:
+        self._places += 1
+        place = bundle.place(self._places, case.scenario.name, case.subject.name, case.engine)
+        return run(
+            case,
+            place,
+            server=server,
+            witness=_witness(case),
+            find=lambda name: systems.find(name)[case.database].source,
+            control=lambda: self._control(case, bundle, server),
+            watch=self.watcher.said,
+        )
+
+    def _control(self, case: Case, bundle: Bundle, server: Server) -> Evidence:
+        """Run the known-broken twin under the same settings, once for all cases that share them."""
+        name = case.scenario.control[case.database]
+        load = replace(case.load, timed=False)
+        for known in (*self.results, *self.controls):
+            same = known.case.scenario.name == case.scenario.name and known.case.engine == case.engine
+            if same and known.case.subject.name == name and replace(known.case.load, timed=False) == load:
+                break
+        else:
+            self.watcher.said(f"running the control {name} under the same settings")
+            twin = replace(case, subject=systems.find(name)[case.database], load=load, role="control", twin=True)
+            known = self._run(twin, bundle, server)
+            self.controls.append(known)
+        return Evidence(
+            "control-caught",
+            known.caught,
+            ""
+            if known.caught
+            else f"The control {name} was not caught under the same settings, so a pass would prove nothing.",
+            "" if known.caught else "Raise --workers or --jobs.",
+        )
+
+    def verdict(self, stopped: str) -> Verdict:
+        """Merge the verdicts of all results; anything unfinished is inconclusive at best."""
+        verdicts: list[Verdict] = [result.verdict for result in self.results]
+        return merge([*verdicts, "inconclusive"] if stopped else verdicts)
+
+    def document(self, bundle: Bundle, stopped: str = "") -> dict[str, Any]:
+        """The document of `--json`."""
+        return {
+            "schema": 1,
+            "verdict": self.verdict(stopped),
+            "bundle": str(bundle.folder),
+            "report": str(bundle.folder / "report.html"),
+            "results": [result.document for result in self.results],
+            "controls": [result.document for result in self.controls],
+            "not_applicable": [
+                {"scenario": s.scenario, "system": s.system, "database": s.database, "reason": s.reason}
+                for s in self.skipped
+            ],
+            **({"stopped": stopped} if stopped else {}),
+        }
+
+    def finish(self, bundle: Bundle, conditions: Mapping[str, Mapping[str, str]], stopped: str) -> None:
+        """Save the document, what the databases were like, and the reasons for doubt."""
+        bundle.finish(
+            self.document(bundle, stopped), conditions=dict(conditions), doubts=doubts(), finished=not stopped
+        )
+
+
+def _witness(case: Case) -> Witness:
+    return witnesses.WITNESSES[WITNESS[case.database] if case.scenario.witnessed else "none"]()
+
+
+def doubts() -> list[str]:
+    """Reasons not to believe the times of a run on this machine, as far as they can be seen."""
+    found = []
+    cores = os.cpu_count() or 1
+    with contextlib.suppress(OSError):
+        load = os.getloadavg()[0]
+        if load > 2 * cores:
+            found.append(
+                f"The machine was busy: a load of {load:.1f} on {cores} cores, of which a run causes part itself."
+            )
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What a reader must know of the machine to compare figures."""
+    about: dict[str, Any] = {
+        "cpu": platform.processor() or platform.machine(),
+        "cores": os.cpu_count() or 1,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+    with contextlib.suppress(OSError, ValueError):
+        about["memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        about["cpu"] = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return about
+
+
+def plan(request: Request) -> Campaign:
+    """Join scenarios, systems and databases into cases, before anything is started. Raises `UsageError` for what cannot be."""
+    chosen = [catalogue.find(name) for name in request.scenarios or catalogue.SCENARIOS]
+    named = {name: systems.find(name) for name in request.systems}
+    subjects = named or systems.catalogue_order()
+    engines = {_label(spec): databases.choose(spec) for spec in request.databases or EMBEDDED}
+    seed = random.SystemRandom().randrange(1_000_000) if request.seed is None else request.seed
+    cases: list[Case] = []
+    skipped: list[Skipped] = []
+    for label, engine in engines.items():
+        for scenario in chosen:
+            for name, found in subjects.items():
+                reason = _unfit(scenario, name, found, engine.name, asked=bool(named))
+                if reason:
+                    skipped.append(Skipped(scenario.name, name, label, reason))
+                    continue
+                subject = found[engine.name]
+                wrong = subject.expected(scenario.name) is not None
+                load = _load(scenario, request, seed, timed=bool(named) or name in scenario.timed.get(engine.name, ()))
+                role: Role = "control" if wrong and not named else "subject"
+                cases.append(Case(scenario, subject, engine.name, label, load, request.profile, role))
+    return Campaign(request, seed, cases, skipped, engines)
+
+
+def _label(spec: str) -> str:
+    """What a database is called in results: its name; a URL is never shown, as it may hold a password."""
+    return "$DATABASE_URL" if "://" in spec else spec
+
+
+def _unfit(scenario: Scenario, name: str, found: Mapping[str, Subject], database: str, *, asked: bool) -> str | None:
+    if database not in scenario.databases:
+        return f"{scenario.name} is about {' and '.join(scenario.databases)}"
+    if database not in found:
+        return f"{name} does not run on {database}"
+    if name.startswith("defect:") and not asked and found[database].expected(scenario.name) is None:
+        return "a defect runs where it is provoked, unless asked for by name"
+    lacking = [need for need in scenario.needs if need not in found[database].promise.capabilities]
+    if lacking:
+        return f"no {', '.join(f'`{need}`' for need in lacking)}"
+    return scenario.applies(found[database].promise)
+
+
+def _load(scenario: Scenario, request: Request, seed: int, *, timed: bool) -> Load:
+    load = scenario.loads[request.profile]
+    given = {name: value for name in ("workers", "jobs", "batch") if (value := getattr(request, name)) is not None}
+    return replace(load, seed=seed, timed=timed, **given)
+
+
+def execute(request: Request, watcher: Watcher | None = None) -> tuple[Campaign, Bundle, Verdict]:
+    """Plan, run, judge and write the page. Raises `UsageError` where what was asked for cannot be done."""
+    campaign = plan(request)
+    if watcher is not None:
+        campaign.watcher = watcher
+    if not campaign.cases:
+        reasons = "; ".join(f"{s.scenario} with {s.system} on {s.database}: {s.reason}" for s in campaign.skipped[:4])
+        raise UsageError(f"Nothing to run: not applicable. {reasons}.")
+    bundle = Bundle.create(
+        request.out,
+        {
+            "contend": contend.__version__,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "argv": list(request.argv),
+            "seed": campaign.seed,
+            "profile": request.profile,
+            "machine": machine(),
+            "planned": len(campaign.cases),
+        },
+    )
+    verdict = campaign.carry_out(bundle)
+    write_page(bundle.folder)
+    return campaign, bundle, verdict
+
+
+def write_page(folder: Path, out: Path | None = None) -> Path:
+    """Render the page of a bundle."""
+    from reports.page import write_page as render  # noqa: PLC0415  # matplotlib takes a second to import; only pages need it
+
+    with bundles.writing(out or folder):
+        return render(folder, out)
+
+
+def recheck(bundle: Bundle, extra: Sequence[Path] = ()) -> Iterator[Result]:
+    """Judge every saved history of a bundle again, with a user's own invariants beside ours; writes nothing into the bundle."""
+    files = [file for path in extra for file in (sorted(path.glob("*.sql")) if path.is_dir() else [path])]
+    if extra and not files:
+        raise UsageError(
+            f"There is no .sql file in {', '.join(map(str, extra))}. Give a file or a folder that holds one."
+        )
+    for file in files:
+        judging.load_file(file)
+    for place in bundle.places():
+        context = bundles.read_json(place / "context.json")
+        scenario = catalogue.find(str(context.get("scenario")))
+        saved = bundles.read_json(place / "result.json") if (place / "result.json").exists() else None
+        name, database, engine = (str(context.get(key)) for key in ("system", "database", "engine"))
+        subject = systems.BUILTIN.get(name, {}).get(database) or Subject(
+            name, Source("shipped", b"", "", name), systems.unknown_promise()
+        )
+        workers, jobs, batch, seed = (int(context[key]) for key in ("workers", "jobs", "batch", "seed"))
+        load = Load(workers, jobs, batch, seed)
+        told = saved or {}
+        case = Case(
+            scenario, subject, database, engine, load, "quick", told.get("role", "subject"), told.get("twin", False)
+        )
+        yield judge(
+            case,
+            place,
+            _problems(saved),
+            told.get("series", {}),
+            control=partial(_control_of, saved),
+            extra_invariants=files,
+        )
+
+
+def _problems(saved: Mapping[str, Any] | None) -> list[str]:
+    if saved is None:
+        return ["The run was ended before this result was judged, so what it did not get to do is not known."]
+    return [e["reason"] for e in saved["evidence"] if e["name"] == "run-carried-through" and not e["present"]]
+
+
+def _control_of(saved: Mapping[str, Any] | None) -> Evidence:
+    for e in (saved or {}).get("evidence", []):
+        if e["name"] == "control-caught":
+            return Evidence(**e)
+    return Evidence(
+        "control-caught",
+        present=False,
+        reason="The bundle does not say whether the control was caught.",
+        remedy="Run again.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What `contend.race` gives back: the verdict, the findings as plain data, and the document they come from."""
+
+    verdict: Verdict
+    findings: list[dict[str, Any]]
+    document: Mapping[str, Any]
+
+    def assert_passed(self) -> None:
+        """Raise AssertionError with the reasons unless the verdict is a pass."""
+        if self.verdict != "pass":
+            reasons = [reason for result in self.document["results"] for reason in result["reasons"]]
+            raise AssertionError(f"{self.verdict}: {'; '.join(reasons)}. Report: {self.document['report']}")
+
+
+def race(
+    system: type[Any] | str,
+    *,
+    scenario: str = "claim-race",
+    database: str = "sqlite",
+    workers: int | None = None,
+    jobs: int | None = None,
+    batch: int | None = None,
+    seed: int | None = None,
+    out: Path = Path("runs"),
+    watch: Callable[[str], None] | None = None,
+) -> Outcome:
+    """Race a queue's class (or a system by name) through one scenario on one database, with its control, and judge it.
+
+    The class may be defined anywhere, inside a function too. Raises `ContendError` where the run cannot be made.
+    """
+    with ExitStack() as stack:
+        name = system if isinstance(system, str) else stack.enter_context(systems.lend(system))
+        request = Request(
+            (scenario,), (name,), (database,), workers, jobs, batch, "quick", seed, out, ("contend.race",)
+        )
+        watcher = Watcher()
+        if watch is not None:
+            watcher.said = watch  # type: ignore[method-assign, assignment]  # one listener in place of a class of its own
+        campaign, bundle, verdict = execute(request, watcher)
+    document = campaign.document(bundle)
+    return Outcome(verdict, [finding for result in document["results"] for finding in result["findings"]], document)

@@ -1,0 +1,268 @@
+"""The command line. Parses and prints; everything that takes time to import is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from contend import __version__
+from harness.errors import ContendError, OutputUnwritable, UnknownName, UsageError
+from harness.scenario import MAXIMUM
+from harness.verdict import EXIT_STATUS, Verdict
+
+if TYPE_CHECKING:
+    from contend.campaign import Request
+    from harness.scenario import Profile
+
+WRONG_USAGE = 254
+OWN_FAULT = 255
+
+
+def _whole(name: str) -> click.IntRange:
+    return click.IntRange(1, MAXIMUM[name])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="contend")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(*, debug: bool) -> None:
+    """Prove on the real database that a job queue hands each job to one worker, loses none, and pays no N+1.
+
+    Exit status: 0 pass, 1 fail, 2 inconclusive, 254 wrong usage, 255 contend's own fault.
+    """
+    _Debug.on = debug
+
+
+class _Debug:
+    on = False
+
+
+@cli.command()
+@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
+@click.option(
+    "--system",
+    "systems",
+    multiple=True,
+    metavar="S",
+    help="reference:NAME, defect:NAME, package.module:Class or path/to/file.py:Class. [default: all we know]",
+)
+@click.option(
+    "--database",
+    "databases",
+    multiple=True,
+    metavar="D",
+    help="sqlite, sqlite-rollback, postgres or a postgresql:// URL. [default: both embedded ones]",
+)
+@click.option("--workers", type=_whole("workers"), help="Processes that claim at once. [default: the scenario's]")
+@click.option("--jobs", type=_whole("jobs"), help="Jobs enqueued. [default: the scenario's]")
+@click.option("--batch", type=_whole("batch"), help="Jobs asked for in one claim. [default: the scenario's]")
+@click.option("--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True)
+@click.option("--seed", type=click.IntRange(0), help="Seed of every random choice. [default: a new one, recorded]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder that bundles go into.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout; everything else goes to stderr."
+)
+def run(*, as_json: bool, scenarios: tuple[str, ...], profile: str, out: Path, **asked: Any) -> int:
+    """Race systems through scenarios on real databases and judge what happened.
+
+    Without arguments: the whole catalogue, quick, on both embedded databases. Known-wrong systems are controls there and must be caught;
+    named with --system they fail like any other.
+    """
+    from contend.campaign import Request  # noqa: PLC0415  # see the module's caption
+
+    request = Request(scenarios=scenarios, profile=cast("Profile", profile), out=out, argv=tuple(sys.argv[1:]), **asked)
+    return _run(request, as_json=as_json)
+
+
+def _run(request: Request, *, as_json: bool) -> int:
+    from contend import screen  # noqa: PLC0415  # see the module's caption
+    from contend.campaign import execute  # noqa: PLC0415  # as above
+
+    console = screen.console(stderr=as_json)
+    watcher = screen.LiveWatcher(console) if console.is_terminal else screen.PlainWatcher(console)
+    try:
+        campaign, bundle, verdict = execute(request, watcher)
+    finally:
+        if isinstance(watcher, screen.LiveWatcher):
+            watcher.stop()
+    document = campaign.document(bundle)
+    stopped = _stopped_words(bundle.folder)
+    if stopped:
+        document = {**document, "stopped": stopped, "verdict": verdict}
+    if as_json:
+        _print_json(document)
+    for line in screen.last_lines(campaign, document):
+        console.print(line, soft_wrap=True)
+    return EXIT_STATUS[verdict]
+
+
+def _stopped_words(folder: Path) -> str:
+    from harness.bundle import read_json  # noqa: PLC0415  # see the module's caption
+
+    return str(read_json(folder / "results.json").get("stopped", ""))
+
+
+def _print_json(document: object) -> None:
+    click.echo(json.dumps(document, indent=1, ensure_ascii=False, default=str))
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--sql",
+    "extra",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Your own invariants: a .sql file or a folder of them.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def check(*, bundle: Path, extra: tuple[Path, ...], as_json: bool) -> int:
+    """Judge a saved history again. Needs no database and writes nothing into the bundle."""
+    from contend import screen  # noqa: PLC0415  # see the module's caption
+    from contend.campaign import recheck  # noqa: PLC0415  # as above
+    from harness.bundle import Bundle  # noqa: PLC0415  # as above
+    from harness.verdict import merge  # noqa: PLC0415  # as above
+
+    console = screen.console(stderr=as_json)
+    opened = Bundle.open(bundle)
+    judged = []
+    for result in recheck(opened, extra):
+        judged.append(result)
+        console.print(screen.result_line(result), soft_wrap=True)
+    results = [result for result in judged if not result.case.twin]
+    verdicts: list[Verdict] = [result.verdict for result in results]
+    if not opened.about.get("finished"):
+        verdicts.append("inconclusive")
+        console.print("The run of this bundle was not finished, so it can be inconclusive at best.", soft_wrap=True)
+    verdict = merge(verdicts)
+    if as_json:
+        _print_json(
+            {
+                "schema": 1,
+                "verdict": verdict,
+                "bundle": str(opened.folder),
+                "report": str(opened.folder / "report.html"),
+                "results": [result.document for result in results],
+                "controls": [result.document for result in judged if result.case.twin],
+            }
+        )
+    claims = sum(result.document["coverage"].get("claims", 0) for result in results)
+    console.print(f"{verdict.upper()}: {len(judged)} saved results judged again, {claims:,} claims.", soft_wrap=True)
+    return EXIT_STATUS[verdict]
+
+
+@cli.command()
+@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="BUNDLE...")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Where the page goes. [default: report.html in the bundle]"
+)
+def report(bundles: tuple[Path, ...], out: Path | None) -> int:
+    """Write the page of a saved bundle: one HTML file that needs no network."""
+    from contend.campaign import write_page  # noqa: PLC0415  # see the module's caption
+    from harness.bundle import Bundle  # noqa: PLC0415  # as above
+
+    if len(bundles) > 1 and out is not None:
+        raise UsageError(
+            "--out names one page, but several bundles were given. Leave --out away: each page goes into its bundle."
+        )
+    for bundle in bundles:
+        click.echo(str(write_page(Bundle.open(bundle).folder, out)))
+    return 0
+
+
+@cli.command("list")
+@click.argument("what", default="all", metavar="[scenarios|systems|invariants|defects]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+def list_(*, what: str, as_json: bool) -> int:
+    """List the scenarios, systems, invariants and defects there are."""
+    from contend import listing  # noqa: PLC0415  # see the module's caption
+
+    if what != "all" and what not in listing.TABLES:
+        raise UnknownName("list", what, list(listing.TABLES))
+    tables = {name: rows() for name, rows in listing.TABLES.items() if what in ("all", name)}
+    if as_json:
+        _print_json(tables if what == "all" else tables[what])
+    else:
+        click.echo("\n\n".join(listing.as_text(name, rows) for name, rows in tables.items()))
+    return 0
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+def doctor(*, as_json: bool) -> int:
+    """Check that everything a run needs is here: SQLite, Postgres, a folder to write, processes."""
+    from contend import doctor as doctors  # noqa: PLC0415  # see the module's caption
+
+    checks = doctors.examine()
+    if as_json:
+        _print_json([{"name": c.name, "ok": c.ok, "found": c.found, "remedy": c.remedy} for c in checks])
+    else:
+        for c in checks:
+            click.echo(f"{'ok ' if c.ok else 'NO '} {c.name:<12} {c.found}{'' if c.ok else f' {c.remedy}'}")
+    return 0 if all(c.ok for c in checks) else 2
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end a run as Ctrl-C does: everything is cleared away."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run_command_line(arguments: Sequence[str], command: Callable[..., Any] = cli.main) -> int:
+    """Run the command line and give its exit status; errors become one sentence on stderr."""
+    try:
+        with _signals():
+            return int(command(list(arguments), prog_name="contend", standalone_mode=False) or 0)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" See `{context.command_path} --help`." if context is not None else ""
+        return _complain(error.format_message() + hint, WRONG_USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        return _complain("Interrupted before a verdict; what was recorded is kept.", EXIT_STATUS["inconclusive"])
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):  # whoever read our output is gone: nothing more can be said to them
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OWN_FAULT
+    except ContendError as error:
+        return _complain(str(error), error.exit_status)
+    except OSError as error:
+        return _complain(
+            str(OutputUnwritable(f"{error}. Free some space or choose another folder with --out.")), WRONG_USAGE
+        )
+    except Exception as error:  # noqa: BLE001  # the last resort: contend's own fault, said as such
+        return _complain(
+            f"contend's own fault: {type(error).__name__}: {error}. Run again with --debug and report it.", OWN_FAULT
+        )
+
+
+def _complain(sentence: str, status: int) -> int:
+    if _Debug.on:
+        traceback.print_exc()
+    click.echo(f"contend: {sentence}", err=True)
+    return status

@@ -1,0 +1,160 @@
+"""What a run shows while it goes on: a live line on a terminal, plain lines elsewhere. Progress goes to stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from contend.campaign import Campaign, Watcher
+from harness.run import Case, Result
+
+STYLE: Final[Mapping[str, str]] = {
+    "pass": "bold green",
+    "fail": "bold red",
+    "inconclusive": "bold yellow",
+    "caught": "green",
+}
+
+
+class PlainWatcher(Watcher):
+    """One line a result, one a notable event; nothing that moves."""
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        """`console` takes the lines; with `quiet` only problems are told."""
+        self.console = console
+        self.quiet = quiet
+
+    def said(self, line: str) -> None:
+        """Tell what happened inside a case."""
+        if not self.quiet:
+            self.console.print(Text(f"      {line}", style="dim"), soft_wrap=True)
+
+    def ended(self, result: Result) -> None:
+        """Tell the verdict of a case."""
+        self.console.print(result_line(result), soft_wrap=True)
+
+
+class LiveWatcher(PlainWatcher):
+    """The same lines, and below them a bar with the case at work."""
+
+    def __init__(self, console: Console) -> None:
+        """`console` must be a terminal."""
+        super().__init__(console)
+        self._progress = Progress(
+            SpinnerColumn(), BarColumn(bar_width=24), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True,
+        )  # fmt: skip  # one column a line would hide the row
+        self._task = self._progress.add_task("starting", total=1)
+
+    def planned(self, cases: int) -> None:
+        """Show the bar."""
+        self._progress.update(self._task, total=cases)
+        self._progress.start()
+
+    def began(self, case: Case) -> None:
+        """Name the case at work."""
+        self._progress.update(self._task, description=f"{case.scenario.name} {case.subject.name} on {case.database}")
+
+    def said(self, line: str) -> None:
+        """Show what happens inside a case on the bar only."""
+        self._progress.update(self._task, description=line)
+
+    def ended(self, result: Result) -> None:
+        """Tell the verdict and move the bar on."""
+        super().ended(result)
+        self._progress.advance(self._task)
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+
+def word(result: Result) -> str:
+    """The word for a result: its verdict, or for a control whether it was caught."""
+    if result.case.role == "control":
+        return "caught" if result.caught else "NOT CAUGHT"
+    return {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}[result.ruling.verdict]
+
+
+def coverage_words(coverage: Mapping[str, Any]) -> str:
+    """What a result covered, in a few words."""
+    if not coverage.get("operations"):
+        return ""
+    words = []
+    if coverage.get("claims"):
+        words.append(f"{coverage.get('workers', 0)} workers" if coverage.get("workers") != 1 else "1 worker")
+        words.append(f"{coverage['claims']:,} claims")
+        if coverage.get("workers", 0) > 1:
+            words.append(f"{coverage.get('overlapping_claims', 0):,} overlaps")
+    elif coverage.get("opens"):
+        words.append(f"{coverage.get('workers', 0)} processes, {coverage['opens']:,} opens")
+    if coverage.get("control") in ("caught", "missed"):
+        words.append(f"control {coverage['control']}")
+    return ", ".join(words)
+
+
+def result_line(result: Result) -> Text:
+    """One result on one line: word, scenario, system, database; then what it covered, or what was found."""
+    document = result.document
+    shown = word(result)
+    line = Text()
+    line.append(f"{shown:<12}", style=STYLE.get(shown.lower(), "bold red"))
+    line.append(f" {document['scenario']:<12} {document['system']:<32} {document['database']:<9}")
+    control = result.case.role == "control"
+    if control and result.caught:
+        expected = document["expected"]
+        count = next(f["count"] for f in document["findings"] if f["invariant"] == expected)
+        line.append(f" as it must be: {expected} found {count:,}")
+    elif document["verdict"] == "pass":
+        line.append(f" {coverage_words(document['coverage'])}")
+        slope = document["measurements"].get("statements_per_job")
+        if slope:
+            line.append(f"; {slope['value']:.2f} statements a job: {'N+1' if slope['value'] > 0.5 else 'batched'}")
+    else:
+        line.append(f" {'; '.join(document['reasons'][:3])}")
+    return line
+
+
+def last_lines(campaign: Campaign, document: Mapping[str, Any]) -> list[str]:
+    """The end of a run: where the page is, then the verdict with what it covered and, on a fail, the command to see it again."""
+    results = campaign.results
+    covered = [result.document["coverage"] for result in results]
+    subjects = [result for result in results if result.case.role == "subject"]
+    controls = [result for result in results if result.case.role == "control"]
+    passed = sum(result.ruling.verdict == "pass" for result in subjects)
+    words = [f"{passed} of {len(subjects)} passed"] if subjects else []
+    if controls:
+        words.append(f"{sum(result.caught for result in controls)} of {len(controls)} known-wrong caught")
+    claims = sum(c.get("claims", 0) for c in covered)
+    if claims:
+        words.append(f"{claims:,} claims, {sum(c.get('overlapping_claims', 0) for c in covered):,} overlaps")
+    lines = [f"Report: {document['report']}"]
+    verdict = str(document["verdict"]).upper()
+    worst = next((r for r in results if r.verdict == document["verdict"] and r.verdict != "pass"), None)
+    last = f"{verdict}: {', '.join(words)}."
+    if document.get("stopped"):
+        last += f" {document['stopped']}"
+    elif worst is not None and document["verdict"] == "fail":
+        last += f" Again: {worst.document['commands']['again']}"
+    elif worst is not None:
+        last += (
+            f" {worst.document['system']} on {worst.document['database']}: {'; '.join(worst.document['reasons'][:2])}"
+        )
+    return [*lines, last]
+
+
+def console(*, stderr: bool) -> Console:
+    """A console that is plain where it is not a terminal."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, highlight=False, no_color=None if stream.isatty() else True, emoji=False, markup=False)
+
+
+def seconds_since(started: float) -> str:
+    """How long it took, for a reader."""
+    return f"{time.monotonic() - started:.0f} s"

@@ -1,0 +1,123 @@
+"""What a run covered and what it cost, asked of its history: the evidence a pass needs, and the figures shown beside it.
+
+Each piece of evidence is one small `.sql` file: one row, `present` and the `reason` where it is not; its header says the remedy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from harness.errors import InvariantBroken
+from harness.history import TABLES
+from harness.measurement import fit_line
+from harness.verdict import Evidence
+
+EVIDENCE: Final[dict[str, str]] = {
+    "processes-ended": "processes_ended.sql",
+    "operations-accounted": "operations_accounted.sql",
+    "every-worker-took-part": "every_worker_took_part.sql",
+    "claims-overlapped": "claims_overlapped.sql",
+    "rounds-completed": "rounds_completed.sql",
+    "opens-overlapped": "opens_overlapped.sql",
+    "holder-killed": "holder_killed.sql",
+}
+GIVEN: Final = ("control-caught",)  # evidence that is not in the history; whoever runs the control gives it
+
+
+@contextlib.contextmanager
+def open_history(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the merged history of a result's folder: the four tables of `harness.history`, as views."""
+    with duckdb.connect() as connection:
+        connection.execute("SET memory_limit = '1GB'")
+        for table in TABLES:
+            path = str(folder / "history" / f"{table}.parquet")
+            connection.read_parquet(path).create_view(table)
+        yield connection
+
+
+def _sql(name: str) -> str:
+    return resources.files("harness.coverage").joinpath(name).read_text(encoding="utf-8")
+
+
+def _rows(history: duckdb.DuckDBPyConnection, name: str, **parameters: object) -> list[dict[str, Any]]:
+    try:
+        cursor = history.execute(_sql(name), parameters) if parameters else history.execute(_sql(name))
+        columns = [column[0] for column in cursor.description or ()]
+        return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+    except duckdb.Error as error:
+        raise InvariantBroken(f"The query {name} could not be run over the history: {error}") from error
+
+
+def evidence(history: duckdb.DuckDBPyConnection, names: Sequence[str]) -> list[Evidence]:
+    """Look for each piece of evidence in a history; those in `GIVEN` are left to the caller. Raises `InvariantBroken`."""
+    found = []
+    for name in names:
+        if name in GIVEN:
+            continue
+        (row,) = _rows(history, EVIDENCE[name])
+        remedy = next(line for line in _sql(EVIDENCE[name]).splitlines() if line.startswith("-- Remedy: "))
+        present = bool(row["present"])
+        found.append(
+            Evidence(
+                name,
+                present,
+                "" if present else str(row["reason"]),
+                "" if present else remedy.removeprefix("-- Remedy: "),
+            )
+        )
+    return found
+
+
+def covered(history: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Count what a history covered: operations, workers, claims, overlapping_claims, jobs, statements, opens."""
+    (row,) = _rows(history, "covered.sql")
+    return {name: int(value) for name, value in row.items()}
+
+
+def workers(history: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Say of each worker what it did and got: process, pid, claims, jobs, empty, errors."""
+    return _rows(history, "workers.sql")
+
+
+def rounds(history: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Count, for each batch size of `claim-batch`: batch, jobs, statements, transactions, round_trips, claims."""
+    return _rows(history, "rounds.sql")
+
+
+def operations(history: duckdb.DuckDBPyConnection, numbers: Sequence[int]) -> list[dict[str, Any]]:
+    """Give the operations of these numbers, with the jobs they named and their times in ms."""
+    found = _rows(history, "operations.sql", numbers=sorted(set(numbers)))
+    for row in found:
+        row["jobs"] = [json.loads(job) for job in row["jobs"]]
+        row["tokens"] = [None if token is None else json.loads(token) for token in row["tokens"]]
+        error = {name: row.pop(f"error_{name}") for name in ("class", "code", "message")}
+        row["error"] = error if error["class"] else None
+    return found
+
+
+def measurements(history: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
+    """Measure a history: name → value and unit, without those it holds nothing for.
+
+    Where rounds were made, the fitted cost of one more job stands beside: `statements_per_job` and its kin.
+    """
+    found = {
+        row["name"]: {"value": round(float(row["value"]), 6), "unit": row["unit"]}
+        for row in _rows(history, "measurements.sql")
+        if row["value"] is not None
+    }
+    counted = [row for row in rounds(history) if row["jobs"]]
+    sizes = [float(row["jobs"]) for row in counted]
+    if len(set(sizes)) > 1:
+        for name in ("statements", "transactions", "round_trips"):
+            counts = [float(row[name]) for row in counted]
+            if any(counts):
+                slope = fit_line(sizes, counts).slope
+                found[f"{name}_per_job"] = {"value": round(slope, 6), "unit": f"{name.replace('_', ' ')}/job"}
+    return found

@@ -1,0 +1,114 @@
+"""The keeper: a small process that starts one server, outlives contend, and leaves nothing behind.
+
+Run by path with an isolated interpreter, so it needs only the standard library and no package around it. It is told
+what to do by one JSON object as its argument, and holds the lock of the run's folder (an inherited descriptor):
+
+    {"folder": "…", "command": ["…/postgres", …], "user": 65534 | null, "group": 65534 | null, "environment": {…}}
+
+It says on its standard output when the server ended by itself or could not be run. When its standard input ends, which
+the kernel sees to however contend dies, it stops the server, removes the folder and leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Signals of the postmaster with the seconds each may take: fast shutdown, immediate shutdown, and the last resort.
+# Source: https://www.postgresql.org/docs/current/server-shutdown.html
+SHUTDOWN = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 8.0), (signal.SIGKILL, 5.0))
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Keep one server, as told by the first argument, until standard input ends or SIGTERM comes."""
+    order: dict[str, Any] = json.loads(sys.argv[1])
+    folder = Path(order["folder"])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        with _kept(order, folder):
+            os.read(0, 1)
+    finally:
+        remove(folder)
+
+
+@contextlib.contextmanager
+def _kept(order: dict[str, Any], folder: Path) -> Iterator[None]:
+    """Run the server; on leaving it has ended."""
+    try:
+        server = _start(order, folder)
+    except (OSError, subprocess.SubprocessError) as error:
+        _tell(f"{order['command'][0]} could not be run: {error}")
+        yield
+        return
+    watcher = threading.Thread(target=lambda: _tell(f"it ended with status {server.wait()}"), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        for number, seconds in SHUTDOWN:
+            server.send_signal(number)
+            watcher.join(seconds)
+            if not watcher.is_alive():
+                break
+
+
+def remove(folder: Path) -> None:
+    """Remove a run's folder and its socket folder, where that lies elsewhere; what is already gone is no matter.
+
+    Backends that outlive their postmaster for a moment may still write, so it is tried again for up to 5 seconds.
+    """
+    socket = folder / "socket"
+    if socket.is_symlink():
+        shutil.rmtree(socket.readlink(), ignore_errors=True)
+    limit = time.monotonic() + 5
+    while folder.exists() and time.monotonic() < limit:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(order: dict[str, Any], folder: Path) -> subprocess.Popen[bytes]:
+    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    group = order["group"]
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+    def die_with_keeper() -> None:
+        # Runs after the change of user, which would have cleared it.
+        if prctl is not None:
+            prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
+
+    try:
+        return subprocess.Popen(
+            order["command"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=order["environment"],
+            user=order["user"],
+            group=group,
+            extra_groups=None if group is None else [],
+            umask=0o077,
+            preexec_fn=die_with_keeper,  # noqa: PLW1509  # this process has no other thread yet
+        )
+    finally:
+        os.close(log)
+
+
+def _tell(what: str) -> None:
+    with contextlib.suppress(OSError):  # contend may be gone
+        os.write(1, f"{what}\n".encode())
+
+
+if __name__ == "__main__":
+    main()

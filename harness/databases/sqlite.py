@@ -1,0 +1,97 @@
+"""SQLite: a file per run, through the standard library's own SQLite."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from harness.databases.filesystem import file_system_type
+from harness.databases.reaper import reap_abandoned
+from harness.databases.workspace import open_workspace
+from harness.errors import DatabaseUnavailable
+
+JournalMode = Literal["wal", "delete"]
+# PRAGMA synchronous answers with a number: https://www.sqlite.org/pragma.html#pragma_synchronous
+SYNCHRONOUS: Final = ("off", "normal", "full", "extra")
+
+
+@dataclass(frozen=True, slots=True)
+class Sqlite:
+    """The engine `sqlite`. Files lie in `folder`, by default in the same cache as our Postgres clusters.
+
+    WAL is a property of the file, so every connection has it. The rollback journal (`delete`) is what a connection has
+    that asks for nothing: a system that asks for WAL gets it.
+    """
+
+    journal_mode: JournalMode = "wal"
+    folder: Path | None = None
+    name: str = field(default="sqlite", init=False)
+
+    @contextlib.contextmanager
+    def serve(self) -> Iterator[SqliteServer]:
+        """Make a private folder for the files, removed on leaving; raises `DatabaseUnavailable` without one."""
+        space = open_workspace(self.folder)
+        reap_abandoned(space)
+        run = space.claim()
+        try:
+            yield SqliteServer(run.folder, self.journal_mode)
+        finally:
+            shutil.rmtree(run.folder, ignore_errors=True)
+            os.close(run.lock)
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteServer:
+    """The maker of files in `folder`."""
+
+    folder: Path
+    journal_mode: JournalMode
+
+    def conditions(self) -> Mapping[str, str]:
+        """Version, journal mode, durability and limits as a new connection finds them, file system of the files."""
+        with self.fresh() as url, contextlib.closing(sqlite3.connect(_path(url))) as connection:
+            (journal_mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+            (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+            (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+            return {
+                "version": sqlite3.sqlite_version,
+                "journal_mode": str(journal_mode),
+                "synchronous": SYNCHRONOUS[synchronous],
+                "page_size": str(page_size),
+                "variable_limit": str(connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)),
+                "file_system": file_system_type(self.folder),
+            }
+
+    @contextlib.contextmanager
+    def fresh(self) -> Iterator[str]:
+        """Give the URL (`sqlite:///` and an absolute path) of an empty file, removed on leaving with all beside it."""
+        folder = Path(tempfile.mkdtemp(prefix="", dir=self.folder))
+        file = folder / "queue.db"
+        try:
+            with contextlib.closing(sqlite3.connect(file)) as connection:
+                (mode,) = connection.execute(f"PRAGMA journal_mode = {self.journal_mode}").fetchone()
+            if mode != self.journal_mode:
+                raise DatabaseUnavailable(
+                    f"SQLite gave the journal mode {mode!r} where {self.journal_mode!r} was asked for: WAL needs "
+                    f"shared memory, and the files are on {file_system_type(folder)}. Use a folder on a local disk."
+                )
+            file.touch()  # the rollback journal alone writes nothing yet
+            yield f"sqlite:///{file}"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def analyze(self, url: str) -> None:
+        """Gather the planner's statistics of every table of the file at `url`, now (ANALYZE)."""
+        with contextlib.closing(sqlite3.connect(_path(url), timeout=30, isolation_level=None)) as connection:
+            connection.execute("ANALYZE")
+
+
+def _path(url: str) -> str:
+    return url.removeprefix("sqlite:///")

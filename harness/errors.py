@@ -1,0 +1,72 @@
+"""Every error contend raises, on one page: what happened, then what to do.
+
+The command line prints the message and leaves with `exit_status`; a traceback is shown only with `--debug`.
+"""
+
+from __future__ import annotations
+
+
+class ContendError(Exception):
+    """Something in contend itself went wrong; please report it with the bundle."""
+
+    exit_status = 255
+
+
+class UsageError(ContendError):
+    """What was asked for cannot be done as asked; the message names the word that is wrong and the right ones."""
+
+    exit_status = 254
+
+
+class UnknownName(UsageError):
+    """A scenario, system, database, invariant or option has no such name."""
+
+    def __init__(self, kind: str, name: str, known: list[str]) -> None:
+        """`kind` is the sort of thing looked for; `known` are the names that would have worked."""
+        super().__init__(f"There is no {kind} named {name!r}. Known: {', '.join(known) or 'none'}.")
+
+
+class SystemUnusable(UsageError):
+    """A system under test cannot be loaded, built or joined to a scenario; the message lists every fault found."""
+
+
+class DatabaseUnavailable(UsageError):
+    """A database server cannot be started or reached; the message says which binaries or URL were tried."""
+
+
+class BundleUnreadable(UsageError):
+    """A folder given as a bundle is not one, is truncated, or was written by a newer contend."""
+
+
+class OutputUnwritable(UsageError):
+    """The output folder cannot be written: it is read-only, full or not a folder. Choose another with `--out`."""
+
+
+class MalformedAnswer(ContendError):
+    """A system answered with something its contract does not allow.
+
+    It ends the run as inconclusive (exit 2): the answer is quoted with what was expected. What was recorded before is kept.
+    """
+
+    exit_status = 2
+
+
+class RunAbandoned(ContendError):
+    """A run could not be carried through; the verdict is inconclusive. The message names the process and what it said."""
+
+    exit_status = 2
+
+
+class InvariantBroken(ContendError):
+    """An invariant's own SQL could not be run over the history; the verdict is inconclusive, never a pass."""
+
+    exit_status = 2
+
+
+class HistoryDamaged(ContendError):
+    """A process or the witness recorded something that is not part of a history; the message names file and line.
+
+    It ends the run as inconclusive (exit 2): a history that cannot be read in full must never pass. The files are kept as they are.
+    """
+
+    exit_status = 2

@@ -1,0 +1,1 @@
+"""Claims about a history, one `.sql` file each, and their judge."""

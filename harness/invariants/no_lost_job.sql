@@ -1,0 +1,50 @@
+-- Claim: Every job that was enqueued is handed out and finished once the queue has been drained.
+-- Row: a job that no claim ever got, or that its last holder neither completed nor gave back, although the quiet phase claimed
+--   until the queue said it was empty. An at-most-once system may lose the jobs of a holder that died.
+-- Severity: violation
+-- Needs: enqueue, claim
+-- Requires: complete
+-- Undecidable when: no claim of the quiet phase came back empty; or only what nobody knows could explain the job: a claim of unknown
+--   outcome may have taken it, its lease may still have been running, its id was given to more than one job.
+WITH drained AS (
+    SELECT schedule, arg_max(operation, invoked_ns) AS operation, max(invoked_ns) AS drained_ns
+    FROM claims WHERE phase = 'quiet' AND outcome = 'ok' AND returned = 0
+    GROUP BY schedule
+), loose AS (
+    SELECT
+        j.schedule, j.job, j.claims, j.enqueue_operation, j.enqueued_ns, j.last_claimed_ns AS claimed_ns, j.enqueues,
+        arg_max(h.operation, h.completed_ns) AS claim_operation, arg_max(h.process, h.completed_ns) AS holder
+    FROM jobs AS j
+    LEFT JOIN handed_out AS h ON h.schedule = j.schedule AND h.job = j.job
+    WHERE j.enqueues > 0 AND (j.claims = 0 OR j.last_ended_ns IS NULL OR j.last_ended_ns < j.last_claimed_ns)
+    GROUP BY ALL
+), renewed AS (
+    SELECT schedule, job, max(invoked_ns) AS renewed_ns FROM extended SEMI JOIN loose USING (schedule, job) GROUP BY schedule, job
+), unknown AS (
+    SELECT schedule, max(coalesce(completed_ns, 9223372036854775807)) AS latest_ns
+    FROM claims WHERE outcome = 'info' GROUP BY schedule
+)
+SELECT
+    list_sort(list_filter([o.enqueue_operation, o.claim_operation, d.operation], lambda n: n IS NOT NULL)) AS operations,
+    o.job,
+    CASE WHEN o.claim_operation IS NULL THEN 'never handed out' ELSE 'never finished' END AS fate,
+    o.holder,
+    CASE
+        WHEN d.drained_ns IS NULL THEN 'no claim of the quiet phase came back empty'
+        WHEN d.drained_ns < o.enqueued_ns THEN 'no claim after it was enqueued came back empty in the quiet phase'
+        WHEN o.enqueues > 1 THEN 'its id was given to more than one job'
+        WHEN o.claim_operation IS NULL AND u.latest_ns >= o.enqueued_ns THEN 'a claim of unknown outcome may have taken it'
+        WHEN o.claim_operation IS NOT NULL AND d.drained_ns < o.claimed_ns THEN 'it was handed out after the queue had been drained'
+        WHEN d.drained_ns < greatest(o.claimed_ns, h.renewed_ns) + c.lease_ns THEN 'its lease may still have been running'
+    END AS undecided
+FROM loose AS o
+CROSS JOIN context AS c
+LEFT JOIN drained AS d USING (schedule)
+LEFT JOIN renewed AS h USING (schedule, job)
+LEFT JOIN unknown AS u USING (schedule)
+LEFT JOIN deaths AS x ON x.schedule = o.schedule AND x.process = o.holder
+LEFT JOIN processes AS p ON p.schedule = o.schedule AND p.process = o.holder
+WHERE NOT (
+    c.semantics = 'at-most-once' AND o.claim_operation IS NOT NULL
+    AND (x.died_ns IS NOT NULL OR p.process IS NOT NULL) AND p.ended IS DISTINCT FROM 'done'
+)

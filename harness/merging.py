@@ -1,0 +1,213 @@
+"""From what each process wrote down to one history: NDJSON files in, four Parquet tables out (`harness.history`).
+
+DuckDB does the work (`merging.sql`), streaming and spilling to disk, and notices any line that breaks the rules of
+`harness.history`; only then are the files read again here, line by line, to say which line it was.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import duckdb
+
+from harness.errors import HistoryDamaged
+from harness.history import TABLES, StatementKind
+from harness.outcome import Outcome
+
+MEMORY_LIMIT: Final = "1500MB"  # of DuckDB's buffers; the process stays under 2 GiB
+_LISTS: Final = ("jobs", "tokens", "attempts", "priorities", "accepted")
+
+
+def merge(folder: Path) -> None:
+    """Read `folder/events` and `folder/witness` (may be absent) and write `folder/history/<table>.parquet`.
+
+    An operation without a completion is `info`; a `fail` that committed a write is `info`; a torn last line is left out.
+    The tables appear all together or not at all, replacing earlier ones. Raises `HistoryDamaged`, naming file and line.
+    """
+    events = sorted((folder / "events").glob("*.ndjson"))
+    statements = sorted((folder / "witness").glob("*.ndjson"))
+    history = folder / "history"
+    history.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".merging-", dir=folder) as scratch:
+        try:
+            _build(events, statements, Path(scratch))
+        except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
+            _explain(events, statements)
+            raise HistoryDamaged(f"The history in {folder} cannot be read: {_first_line(error)}") from error
+        for table in TABLES:
+            (Path(scratch) / f"{table}.parquet").replace(history / f"{table}.parquet")
+
+
+def _build(events: list[Path], statements: list[Path], scratch: Path) -> None:
+    """Write the tables into `scratch`; raises `duckdb.InvalidInputException` or `duckdb.ConversionException` where a file is damaged."""
+    (scratch / "none.ndjson").touch()  # the readers need one file at least
+    inputs = {str(_whole(file, scratch, f"e{n}")): file for n, file in enumerate(events)}
+    seen = [str(_whole(file, scratch, f"s{n}")) for n, file in enumerate(statements)]
+    with duckdb.connect(str(scratch / "merging.duckdb")) as connection:
+        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+        connection.execute(f"SET threads = {os.cpu_count() or 1}")
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute("CREATE TABLE sources (filename VARCHAR, process VARCHAR)")
+        connection.execute(
+            "INSERT INTO sources SELECT unnest(?), unnest(?)", [list(inputs), [file.stem for file in inputs.values()]]
+        )
+        none = str(scratch / "none.ndjson")
+        for variable, files in (("event_files", [none, *inputs]), ("statement_files", [none, *seen])):
+            connection.execute(f"SET VARIABLE {variable} = ?", [[glob.escape(file) for file in files]])
+        connection.execute(resources.files("harness").joinpath("merging.sql").read_text(encoding="utf-8"))
+        damage = connection.execute("SELECT what FROM damage LIMIT 1").fetchone()
+        if damage:
+            raise duckdb.InvalidInputException(damage[0])
+        for table in TABLES:
+            connection.table(table).write_parquet(str(scratch / f"{table}.parquet"))
+
+
+def _whole(file: Path, scratch: Path, name: str) -> Path:
+    """Give `file` under a plain name (its own is data and may look like a glob), without its last line if that is torn."""
+    plain = scratch / f"{name}.ndjson"
+    torn = _torn(file)
+    if not torn:
+        plain.symlink_to(file.resolve())
+    else:
+        shutil.copyfile(file, plain)
+        os.truncate(plain, file.stat().st_size - torn)
+    return plain
+
+
+def _torn(file: Path) -> int:
+    """Count the bytes of the last line if its end was never written, else 0."""
+    tail = b""
+    with file.open("rb") as source:
+        position = source.seek(0, os.SEEK_END)
+        while position > 0 and b"\n" not in tail:
+            start = max(0, position - (1 << 16))
+            source.seek(start)
+            tail = source.read(position - start) + tail
+            position = start
+    tail = tail.rpartition(b"\n")[2]
+    try:
+        json.loads(tail)
+    except ValueError:
+        return len(tail)
+    return 0
+
+
+def _explain(events: list[Path], statements: list[Path]) -> None:
+    """Raise `HistoryDamaged` for the first line, in the order of the files, that breaks a rule; return if there is none."""
+    for file, check in [
+        *((file, _Process(file.stem).wrong) for file in events),
+        *((f, _wrong_statement) for f in statements),
+    ]:
+        for number, line in _lines(file):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                wrong = "it is not JSON"
+            else:
+                wrong = check(record) if isinstance(record, dict) else "it is not a JSON object"
+            if wrong:
+                raise HistoryDamaged(
+                    f"{file}, line {number}: {wrong}. It reads {line[:200].decode(errors='replace')!r}. "
+                    "Expected an event or a statement as harness/history.py defines them; "
+                    "find out what wrote this line, then run again."
+                )
+
+
+def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    """Give each whole line with its number, from 1."""
+    left = file.stat().st_size - _torn(file)
+    with file.open("rb") as source:
+        for number, line in enumerate(source, 1):
+            left -= len(line)
+            if left >= 0:
+                yield number, line.rstrip(b"\r\n")
+
+
+class _Process:
+    """The events of one process's file, checked one after another."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.invoked: dict[tuple[int, int], dict[str, Any]] = {}
+        self.completed: set[tuple[int, int]] = set()
+        self.once: set[tuple[int, str]] = set()
+
+    def wrong(self, event: dict[str, Any]) -> str:
+        """Say what is wrong with the next event; nothing if it is right."""
+        kind, time, schedule = event.get("e"), event.get("t"), event.get("schedule", 0)
+        if not _integer(time):
+            return "it has no time `t` in whole nanoseconds"
+        if not _integer(schedule):
+            return "its schedule is not a whole number"
+        if kind in ("process", "end"):
+            if (schedule, kind) in self.once:
+                return f"there was a {kind!r} line before it"
+            self.once.add((schedule, kind))
+            if kind == "process" and event.get("process") != self.name:
+                return f"it speaks for process {event.get('process')!r} in the file of {self.name!r}"
+            return ""
+        if kind != "invoke" and kind not in get_args(Outcome):
+            return f"there is no event {kind!r}"
+        if not _integer(event.get("op")):
+            return "it has no whole number `op`"
+        return self._wrong_operation(event, (schedule, event["op"]))
+
+    def _wrong_operation(self, event: dict[str, Any], key: tuple[int, int]) -> str:
+        lists = {name: event.get(name) or [] for name in _LISTS}
+        for name, values in lists.items():
+            if not isinstance(values, list):
+                return f"its {name} are no list"
+            if name in ("attempts", "priorities", "accepted") and not all(v is None or _integer(v) for v in values):
+                return f"its {name} are not whole numbers"
+        if event["e"] == "invoke":
+            if key in self.invoked:
+                return f"operation {key[1]} was invoked before"
+            if not isinstance(event.get("kind"), str):
+                return "it has no `kind`"
+            self.invoked[key] = event
+            asked = lists["jobs"]
+        else:
+            if key not in self.invoked or key in self.completed:
+                return f"operation {key[1]} was {'completed before' if key in self.completed else 'never invoked'}"
+            self.completed.add(key)
+            if event["t"] < self.invoked[key]["t"]:
+                return f"operation {key[1]} was completed before it was invoked"
+            asked = lists["jobs"] if event.get("jobs") is not None else self.invoked[key].get("jobs") or []
+            lists["priorities"] = self.invoked[key].get("priorities") or []
+        if None in asked:
+            return "a job of its list is null"
+        for name in ("tokens", "attempts", "priorities"):
+            if lists[name] and len(lists[name]) != len(asked) and not (name == "priorities" and not asked):
+                return f"it has {len(asked)} jobs and {len(lists[name])} {name}"
+        if any(position is None or not 0 <= position < len(asked) for position in lists["accepted"]):
+            return "it accepts a position its list does not have"
+        return ""
+
+
+def _wrong_statement(statement: dict[str, Any]) -> str:
+    """Say what is wrong with a statement; nothing if it is right."""
+    if not isinstance(statement.get("process"), str):
+        return "it has no process"
+    if not all(_integer(statement.get(name)) for name in ("connection", "t0", "t1")):
+        return "its connection, t0 or t1 is not a whole number"
+    if statement["t1"] < statement["t0"]:
+        return "it ended before it started"
+    if statement.get("kind") not in get_args(StatementKind):
+        return f"there is no kind of statement {statement.get('kind')!r}"
+    return ""
+
+
+def _integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,113 @@
+"""What became of an operation: it happened, it certainly did not, or nobody can tell.
+
+The three words are Jepsen's (https://github.com/jepsen-io/jepsen, `:ok :fail :info`). An exception is `fail` only where the
+table below says that the database guarantees nothing happened; whatever is not in the table is `info`. One more rule
+is applied when histories are merged: a `fail` whose operation had already committed a write is `info` after all.
+
+Sources: https://www.sqlite.org/rescode.html, https://www.postgresql.org/docs/current/errcodes-appendix.html.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Outcome = Literal["ok", "fail", "info"]
+
+ErrorKind = Literal[
+    "lock",  # another transaction holds what this one wanted: BUSY, LOCKED, lock time-out
+    "deadlock",
+    "serialization",  # the snapshot is stale: 40001, SQLITE_BUSY_SNAPSHOT is under lock as its message is
+    "constraint",
+    "connection",  # the connection was lost or refused: what was asked may have happened
+    "timeout",
+    "malformed",  # the system's answer broke its contract
+    "refused",  # the system itself said no and that nothing happened
+    "other",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception, read as data: `outcome` is `fail` or `info`, `code` an engine's own name such as SQLITE_BUSY or 40P01."""
+
+    outcome: Outcome
+    kind: ErrorKind
+    error_class: str
+    code: str | None
+    message: str
+
+
+# SQLite primary result codes (the low byte of an extended code).
+SQLITE_CODES: Final[dict[int, tuple[str, ErrorKind, Outcome]]] = {
+    5: ("SQLITE_BUSY", "lock", "fail"),
+    6: ("SQLITE_LOCKED", "lock", "fail"),
+    8: ("SQLITE_READONLY", "other", "fail"),
+    13: ("SQLITE_FULL", "other", "fail"),
+    14: ("SQLITE_CANTOPEN", "connection", "fail"),
+    19: ("SQLITE_CONSTRAINT", "constraint", "fail"),
+    20: ("SQLITE_MISMATCH", "constraint", "fail"),
+}
+
+# Postgres SQLSTATEs, by full code first, then by class (the first two characters).
+SQLSTATES: Final[dict[str, tuple[ErrorKind, Outcome]]] = {
+    "40001": ("serialization", "fail"),
+    "40P01": ("deadlock", "fail"),
+    "55P03": ("lock", "fail"),
+    "57014": ("timeout", "fail"),
+    "40003": ("other", "info"),  # statement_completion_unknown
+    "08P01": ("other", "info"),
+    "22": ("constraint", "fail"),
+    "23": ("constraint", "fail"),
+    "25": ("other", "fail"),
+    "42": ("other", "fail"),
+    "53": ("connection", "fail"),
+    "08": ("connection", "info"),
+    "57": ("connection", "info"),
+}
+
+
+def sqlite_code(errorcode: int) -> tuple[str, ErrorKind, Outcome]:
+    """Read an (extended) SQLite result code; an unknown one is `info`."""
+    if errorcode == 517:
+        return "SQLITE_BUSY_SNAPSHOT", "lock", "fail"
+    return SQLITE_CODES.get(errorcode & 0xFF, (f"SQLITE_{errorcode}", "other", "info"))
+
+
+def sqlstate(code: str) -> tuple[ErrorKind, Outcome]:
+    """Read a five-character SQLSTATE; an unknown one is `info`."""
+    return SQLSTATES.get(code) or SQLSTATES.get(code[:2]) or ("other", "info")
+
+
+def classify(error: BaseException) -> Failure:
+    """Read an exception raised by a system as an outcome, without importing any driver.
+
+    Looks along `orig` (SQLAlchemy), `__cause__` and `__context__` for the first exception that carries a database's own code
+    (`sqlite_errorcode`, `sqlstate`). A system may also say it itself: an attribute `definite = True` means nothing happened.
+    """
+    seen: list[BaseException] = []
+    current: BaseException | None = error
+    name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    message = str(error)[:2000]
+    if getattr(error, "definite", None) is True:
+        return Failure("fail", "refused", name, None, message)
+    while current is not None and current not in seen:
+        seen.append(current)
+        errorcode = getattr(current, "sqlite_errorcode", None)
+        if isinstance(errorcode, int):
+            code, kind, outcome = sqlite_code(errorcode)
+            return Failure(outcome, kind, name, code, message)
+        state = getattr(current, "sqlstate", None)
+        if isinstance(state, str):
+            kind, outcome = sqlstate(state)
+            return Failure(outcome, kind, name, state, message)
+        original = getattr(current, "orig", None)
+        current = original if isinstance(original, BaseException) else current.__cause__ or current.__context__
+    kind = (
+        "timeout"
+        if isinstance(error, TimeoutError)
+        else "connection"
+        if isinstance(error, ConnectionError)
+        else "other"
+    )
+    return Failure("info", kind, name, None, message)

@@ -1,0 +1,442 @@
+"""Real processes: spawned, each in a session of its own, told what to do over a pipe, and gone when the run is.
+
+A process comes up in the background, builds the system when told to, then runs *programs*. It answers in JSON, so nothing a
+system under test made is ever unpickled here. Its standard output and error go to `logs/<name>.txt` of the result's folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import importlib.util
+import inspect
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import dill
+import multiprocess
+import orjson
+from multiprocess.connection import wait
+
+from harness.errors import MalformedAnswer, SystemUnusable
+from harness.history import Phase
+from harness.protocols import OPTIONAL, REQUIRED, Promise, Semantics, Witness
+from harness.recorder import RecordedSystem, Recorder, build_system
+from harness.scenario import Answer, Program
+
+CONTEXT = multiprocess.get_context("spawn")
+UP_SECONDS = 60.0  # a process that has not come up by then is hung: eight take about 1 s on 2 busy cores
+GO_SECONDS = 0.01  # how far ahead a common start is set, so that every process has got the word before it
+END_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a system's class comes from, so that any process can load it for itself.
+
+    `module`: target `package.module`; `file`: target a path; `shipped`: target the class as dill bytes (a class defined inside
+    a function). `name` is the class's qualified name within it; `shown` is what the user calls the system.
+    """
+
+    kind: Literal["module", "file", "shipped"]
+    target: str | bytes
+    name: str
+    shown: str
+
+    @classmethod
+    def of(cls, system: type) -> Source:
+        """Take the source of a class at hand, wherever it was defined; a class made inside a function is shipped by value."""
+        if "<locals>" in system.__qualname__ or system.__module__ == "__main__":
+            return cls("shipped", dill.dumps(system, recurse=True), system.__qualname__, system.__qualname__)
+        return cls("file", str(Path(inspect.getfile(system)).resolve()), system.__qualname__, system.__qualname__)
+
+    def load(self) -> Callable[..., Any]:
+        """Import the class in the calling process. Raises whatever importing it raises."""
+        if isinstance(self.target, bytes):
+            loaded: Callable[..., Any] = dill.loads(self.target)  # noqa: S301  # made by this run, never read from a bundle
+            return loaded
+        if self.kind == "module":
+            if os.getcwd() not in sys.path:  # noqa: PTH109  # sys.path holds strings; the user's folder, as with `python -m`
+                sys.path.insert(0, os.getcwd())  # noqa: PTH109
+            found: Any = importlib.import_module(self.target)
+        else:
+            found = _import_file(Path(self.target))
+        for part in self.name.split("."):
+            found = getattr(found, part)
+        if not callable(found):
+            raise TypeError(f"{self.name} is {type(found).__name__}, not a class")
+        return found  # type: ignore[no-any-return]  # callable, as just checked
+
+
+def _import_file(path: Path) -> Any:
+    name = path.stem
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))  # its neighbours are importable, as when Python runs a script
+    present = sys.modules.get(name)
+    if present is not None and getattr(present, "__file__", None) == str(path):
+        return present
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def promise_of(factory: Callable[..., Any], shown: str) -> Promise:
+    """Read what a system's class promises. Raises `SystemUnusable`, listing every fault at once."""
+    faults = [f"it has no method {name}()" for name in REQUIRED if not callable(getattr(factory, name, None))]
+    default = Promise()
+    databases = getattr(factory, "databases", default.databases)
+    if not isinstance(databases, tuple | list) or not databases or not set(databases) <= {"sqlite", "postgres"}:
+        faults.append(f"databases is {databases!r}, expected a tuple of 'sqlite' and 'postgres'")
+    semantics = getattr(factory, "semantics", default.semantics)
+    if semantics not in get_args(Semantics):
+        faults.append(f"semantics is {semantics!r}, expected one of {', '.join(get_args(Semantics))}")
+    lease = getattr(factory, "lease_seconds", None)
+    if lease is not None and (not isinstance(lease, int | float) or isinstance(lease, bool) or lease <= 0):
+        faults.append(f"lease_seconds is {lease!r}, expected a positive number of seconds")
+    most = getattr(factory, "max_workers", None)
+    if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
+        faults.append(f"max_workers is {most!r}, expected a positive int or None")
+    if faults:
+        raise SystemUnusable(
+            f"The system {shown} cannot be used: {'; '.join(faults)}. A system is a class with "
+            f"{', '.join(f'{name}()' for name in REQUIRED)}, built with a database URL."
+        )
+    capabilities = (*REQUIRED, *(name for name in OPTIONAL if callable(getattr(factory, name, None))))
+    return Promise(
+        databases=tuple(databases),
+        semantics=semantics,
+        lease_seconds=None if lease is None else float(lease),
+        ordered=bool(getattr(factory, "ordered", False)),
+        max_workers=most,
+        capabilities=capabilities,
+    )
+
+
+def promise_to_json(promise: Promise) -> dict[str, Any]:
+    """Give the promise as plain JSON values."""
+    return {name: getattr(promise, name) for name in Promise.__dataclass_fields__}
+
+
+def promise_from_json(value: Mapping[str, Any]) -> Promise:
+    """Read a promise back from plain JSON values."""
+    return Promise(**{**value, "databases": tuple(value["databases"]), "capabilities": tuple(value["capabilities"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """All that a process is born with."""
+
+    name: str
+    role: str
+    source: Source
+    url: str
+    options: Mapping[str, Any]
+    folder: Path
+    witness: Witness | None
+    seed: int
+    tally: Any  # a shared array with a slot for each process; no lock, as a killed process would keep it
+    slot: int
+
+
+class _Tally:
+    """The shared counter of finished jobs, in the shape `RecordedSystem` wants: one slot is ours, the sum is everybody's."""
+
+    def __init__(self, slots: Any, slot: int) -> None:
+        self._slots = slots
+        self._slot = slot
+
+    @property
+    def value(self) -> int:
+        return sum(self._slots)
+
+    @value.setter
+    def value(self, value: int) -> None:
+        self._slots[self._slot] += value - self.value
+
+    def get_lock(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+
+def _die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the coordinator dies by any signal (Linux, prctl(2) PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _live(birth: Birth, pipe: Any, parent: int) -> None:
+    """Run in the child: take commands until told to end or until the coordinator is gone."""
+    os.setsid()
+    _die_with_parent(parent)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    log = os.open(birth.folder / "logs" / f"{birth.name}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    recorder = Recorder(birth.folder / "events" / f"{birth.name}.ndjson", birth.name, birth.role)
+
+    def build() -> Any:
+        if birth.witness is not None:
+            birth.witness.enter(birth.name, birth.folder / "witness")
+        return build_system(birth.source.load(), birth.url, birth.options)
+
+    client = RecordedSystem(recorder, birth.name, build, seed=birth.seed, tally=_Tally(birth.tally, birth.slot))
+    pipe.send_bytes(orjson.dumps({"value": "up"}))
+    while True:
+        try:
+            command = pipe.recv()
+        except EOFError:
+            os._exit(1)
+        if command is None:
+            break
+        program, phase, at, arguments = command
+        client.phase = phase
+        try:
+            if not client.built and program is not None and not getattr(program, "opens", False):
+                _build_or_say(client, birth.source.shown)
+            if at:
+                time.sleep(max(0.0, at - time.monotonic()))
+            value = None if program is None else program(client, **arguments)
+            answer = {"value": value}
+        except SystemUnusable as error:
+            answer = {"problem": str(error), "unusable": True}
+        except MalformedAnswer as error:
+            answer = {"problem": str(error)}
+        except BaseException as error:  # noqa: BLE001  # whatever ended the program is told, in words, and never a pass
+            traceback.print_exc()
+            answer = {"problem": f"{type(error).__name__}: {error}"[:500]}
+        pipe.send_bytes(orjson.dumps(answer, default=str))
+    client.close()
+    recorder.end()
+    pipe.send_bytes(orjson.dumps({"value": "ended"}))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # a system's own threads or atexit hooks must not keep a finished run waiting
+
+
+def _build_or_say(client: RecordedSystem, shown: str) -> None:
+    try:
+        client.build()
+    except BaseException as error:
+        traceback.print_exc()
+        text = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
+        raise SystemUnusable(
+            f"The system {shown} could not be built: {text[:400]}. "
+            "Expected a class that is built with one database URL; see the log in the bundle for the traceback."
+        ) from error
+
+
+def opens(program: Program) -> Program:
+    """Mark a program that builds the system itself, as a recorded operation, with `client.open()`."""
+    program.opens = True  # type: ignore[attr-defined]  # a mark on the function, read in the spawned process
+    return program
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep spawned processes from importing the program that started us.
+
+    `multiprocess` would run it again in each of them: slow under pytest, and endless where a script has no `__main__` guard.
+    """
+    main = sys.modules["__main__"]
+    kept = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
+    main.__spec__ = None
+    if "__file__" in kept:
+        del main.__file__
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(main, name, value)
+
+
+@dataclass
+class _Member:
+    process: Any
+    pipe: Any
+    up: bool = False
+    gone: str = ""
+
+
+@dataclass
+class Crew:
+    """The processes of one run, by name. Leaving the context ends every one of them, and whatever they started.
+
+    `problems` collects, in words, every process that died, hung or went wrong without being meant to.
+    """
+
+    folder: Path
+    watch: Callable[[str], None] = lambda _line: None
+    problems: list[str] = field(default_factory=list)
+    _members: dict[str, _Member] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        """Make the folders that processes write to."""
+        for name in ("events", "witness", "logs"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill what is left, with everything it started: each process leads a session of its own."""
+        for name in self._members:
+            self._reap(name)
+
+    def start(self, birth: Birth) -> None:
+        """Start one process; it comes up in the background."""
+        near, far = CONTEXT.Pipe()
+        process = CONTEXT.Process(target=_live, args=(birth, far, os.getpid()), name=birth.name, daemon=True)
+        with _without_main():
+            process.start()
+        far.close()
+        self._members[birth.name] = _Member(process, near)
+
+    def pid(self, name: str) -> int:
+        """The process's id."""
+        return int(self._members[name].process.pid)
+
+    def tell(
+        self, names: Sequence[str], program: Program | None, *, within: float, phase: Phase = "main", **arguments: Any
+    ) -> list[Answer]:
+        """Run a program in processes at the same moment; wait for every answer, at most `within` seconds.
+
+        One answer for each name, in order. A process that dies or does not answer in time is named in its answer and in
+        `problems`; one that did not answer is killed.
+        """
+        down = [name for name in names if not self._members[name].up and not self._members[name].gone]
+        came_up = self._hear(down, UP_SECONDS, "come up")
+        for name, answer in came_up.items():
+            self._members[name].up = not answer.problem
+        alive = [name for name in names if not self._members[name].gone]
+        at = time.monotonic() + GO_SECONDS if len(alive) > 1 else 0.0
+        for name in alive:
+            with contextlib.suppress(BrokenPipeError, ConnectionError):  # it died: heard of just below
+                self._members[name].pipe.send((program, phase, at, arguments))
+        answers = self._hear(alive, within, f"finish {getattr(program, '__name__', 'building the system')}")
+        gone = {name: Answer(name, problem=self._members[name].gone) for name in names if name not in answers}
+        return [(answers | gone)[name] for name in names]
+
+    def _hear(self, names: Sequence[str], within: float, what: str) -> dict[str, Answer]:
+        answers: dict[str, Answer] = {}
+        deadline = time.monotonic() + within
+        while len(answers) < len(names):
+            waiting = [name for name in names if name not in answers]
+            members = {name: self._members[name] for name in waiting}
+            sources = [member.pipe for member in members.values()] + [m.process.sentinel for m in members.values()]
+            ready = wait(sources, max(0.0, deadline - time.monotonic()))
+            for name, member in members.items():
+                if member.pipe in ready or (member.process.sentinel in ready and member.pipe.poll()):
+                    try:
+                        answers[name] = self._read(name, member.pipe.recv_bytes())
+                    except (EOFError, OSError):
+                        answers[name] = self._lost(name, what)
+                elif member.process.sentinel in ready:
+                    answers[name] = self._lost(name, what)
+            if not ready:
+                for name in waiting:
+                    self._reap(name)
+                    answers[name] = self._problem(name, f"{name} did not {what} within {within:g} s and was killed.")
+        return answers
+
+    def _read(self, name: str, message: bytes) -> Answer:
+        told = orjson.loads(message)
+        if told.get("unusable"):
+            return Answer(name, problem=told["problem"], unusable=True)
+        if told.get("problem"):
+            return self._problem(name, f"{name}: {told['problem']}", fatal=False)
+        return Answer(name, told["value"])
+
+    def _lost(self, name: str, what: str) -> Answer:
+        member = self._members[name]
+        member.process.join(1)
+        code = member.process.exitcode
+        how = signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"
+        self._reap(name)
+        last = self._last_words(name)
+        return self._problem(name, f"{name} died ({how}) before it could {what}.{last}")
+
+    def _last_words(self, name: str) -> str:
+        with contextlib.suppress(OSError):
+            text = (self.folder / "logs" / f"{name}.txt").read_text(errors="replace").strip()
+            if text:
+                return f" Its last words: {text.splitlines()[-1][:200]!r}."
+        return ""
+
+    def _problem(self, name: str, text: str, *, fatal: bool = True) -> Answer:
+        self.problems.append(text)
+        self.watch(text)
+        if fatal:
+            self._members[name].gone = text
+        return Answer(name, problem=text)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a process, and only it, on purpose: not a problem. Returns when it is dead."""
+        member = self._members[name]
+        member.process.kill()
+        member.process.join()
+        member.gone = f"{name} was killed on purpose."
+
+    def end(self, names: Sequence[str]) -> None:
+        """Let processes close their system and end; one that does not is killed and named."""
+        alive = [name for name in names if not self._members[name].gone]
+        for name in alive:
+            with contextlib.suppress(BrokenPipeError, ConnectionError):
+                self._members[name].pipe.send(None)
+        for name, answer in self._hear(alive, END_SECONDS, "close the system and end").items():
+            if not answer.problem:
+                self._members[name].gone = "ended"
+            self._reap(name)
+
+    def _reap(self, name: str) -> None:
+        process = self._members[name].process
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(process.pid) == process.pid:  # never our own group: it may not have reached setsid yet
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.join()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it started, should it have ended before
+
+
+def examine(source: Source, folder: Path, *, within: float = 30.0) -> Promise:
+    """Load a system in a process of its own and read what it promises.
+
+    So a syntax error, an endless import or a patched library stays out of the coordinator. Raises `SystemUnusable`.
+    """
+    with Crew(folder) as crew:
+        crew.start(Birth("examine", "examine", source, "", {}, folder, None, 0, CONTEXT.RawArray("q", 1), 0))
+        (answer,) = crew.tell(["examine"], _examine, within=within, source=source)
+        if answer.problem:
+            raise SystemUnusable(answer.problem.removeprefix("examine: "))
+        return promise_from_json(answer.value)
+
+
+@opens
+def _examine(_client: object, source: Source) -> dict[str, Any]:
+    try:
+        factory = source.load()
+    except SyntaxError as error:
+        raise SystemUnusable(
+            f"The system {source.shown} cannot be loaded: {error.filename}, line {error.lineno}: {error.msg}. Correct the file."
+        ) from error
+    except BaseException as error:
+        text = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
+        raise SystemUnusable(
+            f"The system {source.shown} cannot be loaded: {text[:400]}. "
+            "Expected package.module:Class or path/to/file.py:Class."
+        ) from error
+    return promise_to_json(promise_of(factory, source.shown))

@@ -1,0 +1,125 @@
+"""Every plug-in point on one page: the system under test, the database, the witness.
+
+All are structural (`typing.Protocol`): nothing needs to inherit from us. Concrete ones are registered in one literal table per kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+JobId = int | str
+Semantics = Literal["exactly-once-claim", "at-least-once", "at-most-once"]
+
+# The methods every system must have; a system that lacks one is refused with the names of all it lacks.
+REQUIRED: Final[tuple[str, ...]] = ("install", "enqueue", "claim", "complete")
+# The methods a system may have. Having the method is having the capability; each unlocks scenarios and invariants.
+OPTIONAL: Final[tuple[str, ...]] = (
+    "fail",
+    "heartbeat",
+    "recover",
+    "work",
+    "report_progress",
+    "flush_progress",
+    "read_progress",
+    "submit_run",
+    "read_run",
+    "delete_many",
+    "clean_by_tag",
+    "status_all",
+    "close",
+)
+
+
+class System(Protocol):
+    """A job queue under test: a class taking a database URL, built once per process.
+
+    Class attributes, all optional: `databases` (tuple of sqlite, postgres), `semantics`, `lease_seconds`, `ordered`, `max_workers`.
+    An exception a method raises is read by `outcome.classify`; nothing a system raises is swallowed.
+    """
+
+    def install(self) -> None:
+        """Make the tables in an empty database; called once per run."""
+
+    def enqueue(self, jobs: list[dict[str, Any]]) -> list[JobId]:
+        """Add jobs (keys payload, priority, tag, run) and return one id per job, in order. A larger priority goes first."""
+
+    def claim(self, worker: str, limit: int) -> list[Any]:
+        """Hand at most `limit` jobs to `worker`: for each the id, or an object or dict with `job` (and `token`, `attempt`)."""
+
+    def complete(self, worker: str, handles: list[Any]) -> object:
+        """Finish the jobs of these handles, as `claim` gave them.
+
+        May return the list of handles accepted, where a stale one is refused; any other return value means all of them.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """One claimed job as the harness understands it; `given` is what the system handed out and is passed back untouched."""
+
+    job: JobId
+    token: object = None
+    attempt: int | None = None
+    given: object = None
+
+
+class Server(Protocol):
+    """A running database engine that can make clean databases."""
+
+    def conditions(self) -> Mapping[str, str]:
+        """What a reader must know to compare figures: version, durability settings, where it ran. Never a password."""
+
+    def fresh(self) -> AbstractContextManager[str]:
+        """Give the URL of an empty database of its own, removed on leaving, whoever is still connected to it."""
+
+    def analyze(self, url: str) -> None:
+        """Let the planner take its statistics of the tables now (ANALYZE), as a background job would at this moment."""
+
+
+class Database(Protocol):
+    """An engine by name; `serve` starts it (or reaches it) and stops it, leaving no process, file or socket behind."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name, `sqlite` or `postgres`, as systems name it in `databases`."""
+
+    def serve(self) -> AbstractContextManager[Server]:
+        """Start or reach the engine. Raises `DatabaseUnavailable`, naming what was tried and what to do."""
+
+
+class Witness(Protocol):
+    """What the database itself saw: statements, transactions, round trips and connections of each process."""
+
+    name: str
+
+    def watch(
+        self, url: str, processes: Sequence[str], folder: Path, *, latency_ms: float = 0.0, record: bool = True
+    ) -> AbstractContextManager[Mapping[str, str]]:
+        """Stand between the processes and the database at `url`; give each process the URL it must use.
+
+        Statements are appended to NDJSON files in `folder` (`harness.history` has their shape) unless `record` is false.
+        `latency_ms` is added to every round trip, half each way. On leaving, everything seen is on disk.
+        """
+
+    def enter(self, process: str, folder: Path) -> None:
+        """Begin watching from inside the calling process, before the system is imported; nothing to do for a proxy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a system says of itself, read from its class once it is loaded."""
+
+    databases: tuple[str, ...] = ("sqlite", "postgres")
+    semantics: Semantics = "exactly-once-claim"
+    lease_seconds: float | None = None
+    ordered: bool = False
+    max_workers: int | None = None
+    capabilities: tuple[str, ...] = REQUIRED
+
+
+# Makes a system in the calling process; must survive pickling by dill, so that spawned workers can call it.
+SystemFactory = Callable[..., Any]

@@ -1,0 +1,284 @@
+"""One run on one screen: prepare → race, explore or load → judge → save.
+
+Whatever is concrete (the scenario, the system, the server, the witness) arrives as an argument.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+
+from harness import bundle as bundles
+from harness import coverage, merging
+from harness.errors import ContendError, SystemUnusable
+from harness.history import CONTEXT
+from harness.invariants import judging
+from harness.processes import Source
+from harness.protocols import Promise, Server, Witness
+from harness.runners.stage import open_stage
+from harness.scenario import Load, Profile, Scenario
+from harness.verdict import Evidence, Judgement, Ruling, Verdict, rule
+
+Role = Literal["subject", "control"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A system to be run: its name, where its class is, what it promises, and what is already known of it.
+
+    `caught_by` maps a scenario to the invariant that must catch a system known to be wrong in it; empty for one that is right, or
+    of which nothing is known (`known` false).
+    """
+
+    name: str
+    source: Source
+    promise: Promise
+    known: bool = False
+    caught_by: Mapping[str, str] | None = None
+    story: str = ""
+
+    def expected(self, scenario: str) -> str | None:
+        """The invariant that must catch this system in a scenario, or None."""
+        return (self.caught_by or {}).get(scenario)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One scenario joined to one system on one database, with its load.
+
+    `database` is the engine (sqlite, postgres); `engine` what the user calls it (sqlite-rollback, $DATABASE_URL). A `twin` was run
+    only as the control of another case, not because it was asked for.
+    """
+
+    scenario: Scenario
+    subject: Subject
+    database: str
+    engine: str
+    load: Load
+    profile: Profile
+    role: Role = "subject"
+    twin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one run came to; `document` is its `result.json`."""
+
+    case: Case
+    ruling: Ruling
+    judgements: tuple[Judgement, ...]
+    document: Mapping[str, Any]
+
+    @property
+    def caught(self) -> bool:
+        """Whether the invariant that must catch this system did."""
+        expected = self.case.subject.expected(self.case.scenario.name)
+        return any(j.invariant == expected and j.state == "broken" for j in self.judgements)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What this result means for the whole run: a control is as it must be when it was caught."""
+        if self.case.role == "control":
+            return "pass" if self.caught else "inconclusive"
+        return self.ruling.verdict
+
+
+def run(
+    case: Case,
+    place: Path,
+    *,
+    server: Server,
+    witness: Witness,
+    find: Callable[[str], Source],
+    control: Callable[[], Evidence],
+    extra_invariants: Sequence[Path] = (),
+    watch: Callable[[str], None] = lambda _line: None,
+) -> Result:
+    """Carry out one case in the folder `place` and judge it.
+
+    `find` gives the source of another system by name; `control` runs the control, and is asked only where a pass depends on it.
+    Whatever goes wrong with the run itself is inconclusive, and what was recorded is kept. Raises `SystemUnusable` where the
+    system cannot even be built.
+    """
+    started = time.monotonic()
+    context = context_of(case, witness)
+    bundles.save_json(place / "context.json", context)
+    problems: list[str] = []
+    series: Mapping[str, Any] = {}
+    try:
+        with open_stage(
+            load=case.load,
+            profile=case.profile,
+            database=case.database,
+            promise=case.subject.promise,
+            source=case.subject.source,
+            server=server,
+            witness=witness,
+            folder=place,
+            find=find,
+            watch=watch,
+        ) as stage:
+            problems, series = stage.crew.problems, stage.series
+            case.scenario.drive(stage)
+    except SystemUnusable:
+        raise
+    except ContendError as error:
+        problems.append(str(error))
+    result = judge(
+        case,
+        place,
+        problems,
+        series,
+        control=control,
+        extra_invariants=extra_invariants,
+        seconds=time.monotonic() - started,
+    )
+    bundles.save_json(place / "result.json", result.document)
+    return result
+
+
+def context_of(case: Case, witness: Witness) -> dict[str, Any]:
+    """What was promised and asked for: the `context` row that invariants read."""
+    promise = case.subject.promise
+    return {
+        "scenario": case.scenario.name,
+        "system": case.subject.name,
+        "database": case.database,
+        "semantics": promise.semantics,
+        "ordered": promise.ordered,
+        "lease_ns": None if promise.lease_seconds is None else int(promise.lease_seconds * 1e9),
+        "capabilities": list(promise.capabilities),
+        "workers": case.load.workers,
+        "jobs": case.load.jobs,
+        "batch": case.load.batch,
+        "faults": False,
+        "witness": witness.name,
+        "engine": case.engine,
+        "seed": case.load.seed,
+    }
+
+
+def judge(
+    case: Case,
+    place: Path,
+    problems: Sequence[str],
+    series: Mapping[str, Any],
+    *,
+    control: Callable[[], Evidence],
+    extra_invariants: Sequence[Path] = (),
+    seconds: float = 0.0,
+) -> Result:
+    """Merge what was recorded and judge it; needs no database, so a saved run can be judged again."""
+    found: list[Evidence] = []
+    judgements: list[Judgement] = []
+    told: dict[str, Any] = {"coverage": {}, "measurements": {}, "processes": [], "operations": []}
+    try:
+        if not (place / "history" / "operations.parquet").exists():
+            merging.merge(place)
+        context = bundles.read_json(place / "context.json")
+        row = {name: context[name] for name in CONTEXT}
+        judgements = judging.judge(place, case.scenario.invariants, row, extra_invariants)
+        with coverage.open_history(place) as history:
+            found = coverage.evidence(history, case.scenario.evidence)
+            told = describe(history, judgements)
+            series = {**series, "counts": coverage.rounds(history)}
+    except (ContendError, duckdb.Error) as error:
+        found.append(Evidence("history-judged", present=False, reason=f"The history could not be judged: {error}"))
+        traceback.print_exc(file=sys.stderr) if not isinstance(error, ContendError) else None
+    found += [Evidence("run-carried-through", present=False, reason=problem) for problem in problems]
+    ruling = rule(judgements, found)
+    if "control-caught" in case.scenario.evidence and ruling.verdict == "pass":
+        found.append(control())
+        ruling = rule(judgements, found)
+    return _result(case, place, ruling, tuple(judgements), evidence=found, told=told, series=series, seconds=seconds)
+
+
+def describe(history: duckdb.DuckDBPyConnection, judgements: Sequence[Judgement]) -> dict[str, Any]:
+    """Read the figures a reader wants beside the verdict."""
+    named = [number for j in judgements for finding in j.findings[:3] for number in finding.operations]
+    return {
+        "coverage": coverage.covered(history),
+        "measurements": coverage.measurements(history),
+        "processes": coverage.workers(history),
+        "operations": coverage.operations(history, named),
+    }
+
+
+def _result(
+    case: Case,
+    place: Path,
+    ruling: Ruling,
+    judgements: tuple[Judgement, ...],
+    *,
+    evidence: Sequence[Evidence],
+    told: Mapping[str, Any],
+    series: Mapping[str, Any],
+    seconds: float,
+) -> Result:
+    caught = next((e for e in evidence if e.name == "control-caught"), None)
+    expected = case.subject.expected(case.scenario.name)
+    itself = any(j.invariant == expected and j.state == "broken" for j in judgements)
+    draft = Result(case, ruling, judgements, {})
+    reasons = list(ruling.reasons)
+    if case.role == "control":
+        reasons.insert(
+            0, f"caught, as it must be, by {expected}" if draft.caught else f"not caught: {expected} found nothing"
+        )
+    document = {
+        "scenario": case.scenario.name,
+        "system": case.subject.name,
+        "database": case.database if case.engine.startswith("$") else case.engine,
+        "mode": case.scenario.mode,
+        "verdict": ruling.verdict,
+        "reasons": reasons,
+        "findings": [
+            {
+                "invariant": j.invariant,
+                "count": j.count,
+                "evidence": [{**f.facts, "operations": list(f.operations)} for f in j.findings],
+                "replay": replay_line(case),
+            }
+            for j in judgements
+            if j.state == "broken"
+        ],
+        "coverage": {
+            **told["coverage"],
+            "control": "caught" if itself or (caught and caught.present) else "missed" if caught else "not run",
+        },
+        "measurements": told["measurements"],
+        "role": case.role,
+        "twin": case.twin,
+        "expected": expected,
+        "right": expected is None if case.subject.known else None,
+        "story": case.subject.story,
+        "claim": case.scenario.claim,
+        "judgements": [{k: v for k, v in asdict(j).items() if k != "findings"} for j in judgements],
+        "evidence": [asdict(e) for e in evidence],
+        "operations": told["operations"],
+        "processes": told["processes"],
+        "series": dict(series),
+        "load": {k: v for k, v in asdict(case.load).items() if k != "options"},
+        "profile": case.profile,
+        "doubts": [],
+        "seconds": round(seconds, 3),
+        "commands": {"again": replay_line(case), "check": f"contend check {place.parent.parent}"},
+    }
+    return replace(draft, document=document)
+
+
+def replay_line(case: Case) -> str:
+    """The command that runs the same case again. A race is not the same race twice; the same settings are."""
+    load = case.load
+    words = ["contend", "run", case.scenario.name, "--system", case.subject.name, "--database", case.engine]
+    for option in ("workers", "jobs", "batch", "seed"):
+        if option == "seed" or getattr(load, option):
+            words += [f"--{option}", str(getattr(load, option))]
+    return " ".join(word if word.startswith("$") else shlex.quote(word) for word in words)

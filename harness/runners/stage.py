@@ -1,0 +1,191 @@
+"""The stage of one run: a clean database, a witness beside it, and a crew of real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import RunAbandoned, SystemUnusable
+from harness.history import Phase
+from harness.processes import CONTEXT, Birth, Crew, Source
+from harness.protocols import Promise, Server, Witness
+from harness.recorder import Recorder
+from harness.scenario import Answer, Load, Profile, Program
+
+BUILD_SECONDS = 60.0
+
+
+@dataclass
+class RealStage:
+    """The `Stage` of a scenario. Made by `open_stage`, which clears it away again."""
+
+    load: Load
+    profile: Profile
+    database: str
+    promise: Promise
+    source: Source
+    server: Server
+    witness: Witness
+    folder: Path
+    crew: Crew
+    find: Callable[[str], Source]  # another system by name, for baselines
+    stack: ExitStack
+    record: bool = True
+    latency_ms: float = 0.0
+    series: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    _urls: list[str] = field(default_factory=list)
+    _nemesis: Recorder | None = None
+
+    def start(self, cast: Mapping[str, str], *, systems: Mapping[str, str] | None = None, apart: bool = False) -> None:
+        """Start processes; see `harness.scenario.Stage`."""
+        while len(self._urls) < (len(cast) if apart else 1):
+            self._urls.append(self.stack.enter_context(self.server.fresh()))
+        witness = self.witness
+        seen = self.stack.enter_context(
+            witness.watch(
+                self._urls[0],
+                list(cast),
+                self.folder / "witness",
+                latency_ms=self.latency_ms,
+                record=self.record,
+            )
+        )
+        tally = CONTEXT.RawArray("q", len(cast))
+        for place, (name, role) in enumerate(cast.items()):
+            url = seen[name]
+            if (
+                apart
+            ):  # the witness knows a process by the address it uses; the database is only the last part of the URL
+                url = url.removesuffix(self._urls[0].rpartition("/")[2]) + self._urls[place].rpartition("/")[2]
+                url = self._urls[place] if self._urls[place].startswith("sqlite:") else url
+            other = (systems or {}).get(name)
+            self.crew.start(
+                Birth(
+                    name=name,
+                    role=role,
+                    source=self.find(other) if other else self.source,
+                    url=url,
+                    options=self.load.options,
+                    folder=self.crew.folder,
+                    witness=witness if self.record else None,
+                    seed=self.load.seed,
+                    tally=tally,
+                    slot=place,
+                )
+            )
+
+    def ready(self, names: Sequence[str]) -> None:
+        """Build the system in these processes. Raises `SystemUnusable` where it could not be built in any of them."""
+        answers = self.crew.tell(names, build_only, within=BUILD_SECONDS)
+        unusable = [answer for answer in answers if answer.unusable]
+        if unusable and len(unusable) == len(answers):
+            raise SystemUnusable(unusable[0].problem)
+        self.crew.problems.extend(f"{answer.process}: {answer.problem}" for answer in unusable)
+
+    def tell(
+        self, names: Sequence[str], program: Program, *, within: float, phase: Phase = "main", **arguments: Any
+    ) -> list[Answer]:
+        """Have processes run a program together; see `harness.scenario.Stage`."""
+        return self.crew.tell(names, program, within=within, phase=phase, **arguments)
+
+    def insist(self, name: str, program: Program, *, within: float, phase: Phase = "main", **arguments: Any) -> Any:
+        """Have one process run a program the run cannot do without. Raises `SystemUnusable` or `RunAbandoned`."""
+        (answer,) = self.crew.tell([name], program, within=within, phase=phase, **arguments)
+        if answer.unusable:
+            raise SystemUnusable(answer.problem)
+        if answer.problem:
+            raise RunAbandoned(answer.problem)
+        return answer.value
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a process; its death is an operation of `nemesis` that names it."""
+        if self._nemesis is None:
+            self._nemesis = Recorder(self.crew.folder / "events" / "nemesis.ndjson", "nemesis", "nemesis")
+            self.stack.callback(self._nemesis.end)
+        op = self._nemesis.invoke("kill", "main", jobs=[name], requested=1)
+        self.crew.kill(name)
+        self._nemesis.ok(op, jobs=[name])
+
+    def end(self, names: Sequence[str]) -> None:
+        """Let processes close their system and end."""
+        self.crew.end(names)
+
+    def analyze(self) -> None:
+        """Have the database take its planner statistics now."""
+        self.server.analyze(self._urls[0])
+
+    @contextlib.contextmanager
+    def timing(self, latency_ms: float) -> Iterator[RealStage]:
+        """Give a stage beside this one whose processes are timed: untraced, and its events kept apart from the history."""
+        folder = self.folder / "timing" / f"{latency_ms:g}ms"
+        with ExitStack() as stack:
+            crew = Crew(folder, self.crew.watch, self.crew.problems)
+            stage = RealStage(
+                load=self.load,
+                profile=self.profile,
+                database=self.database,
+                promise=self.promise,
+                source=self.source,
+                server=self.server,
+                witness=self.witness,
+                folder=folder,
+                crew=crew,
+                find=self.find,
+                stack=stack,
+                record=False,
+                latency_ms=latency_ms,
+            )
+            with crew:
+                yield stage
+
+    def save(self, name: str, series: Sequence[Mapping[str, Any]]) -> None:
+        """Keep a table of figures with the result."""
+        self.series[name] = list(series)
+
+    def say(self, line: str) -> None:
+        """Tell whoever watches what is going on."""
+        self.crew.watch(line)
+
+
+def build_only(_client: object) -> int:
+    """Do nothing: being told a program builds the system, and the answer is the pid it stands in."""
+    return os.getpid()
+
+
+@contextlib.contextmanager
+def open_stage(
+    *,
+    load: Load,
+    profile: Profile,
+    database: str,
+    promise: Promise,
+    source: Source,
+    server: Server,
+    witness: Witness,
+    folder: Path,
+    find: Callable[[str], Source],
+    watch: Callable[[str], None],
+) -> Iterator[RealStage]:
+    """Make a stage in `folder`; on leaving, every process is gone, the witness has written all, the databases are dropped."""
+    with ExitStack() as stack:
+        crew = Crew(folder, watch)
+        stage = RealStage(
+            load=load,
+            profile=profile,
+            database=database,
+            promise=promise,
+            source=source,
+            server=server,
+            witness=witness,
+            folder=folder,
+            crew=crew,
+            find=find,
+            stack=stack,
+        )
+        with crew:  # leaves before the stack does: processes end before their witness and their database
+            yield stage

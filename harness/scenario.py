@@ -1,0 +1,177 @@
+"""What a scenario is: a load, the invariants that judge it, and what must have happened for a pass to mean anything.
+
+A scenario is data. Its *drive* is what the coordinator does on the stage; its *programs* are what a worker process does with the
+system. Programs are module-level functions, so that a spawned process can find them by name.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
+
+from harness.history import Phase
+from harness.outcome import Outcome
+from harness.protocols import Handle, Promise
+
+Mode = Literal["race", "explore", "load"]
+Profile = Literal["quick", "full"]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much of what: `workers` processes, `jobs` enqueued, `batch` asked for in one claim, `seed` of every random choice."""
+
+    workers: int
+    jobs: int
+    batch: int
+    seed: int = 0
+    timed: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)  # passed to a system whose constructor takes them
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a program learns of one operation: its outcome and, when ok, the handles of the answer."""
+
+    outcome: Outcome
+    handles: tuple[Handle, ...] = ()
+    problem: str = ""  # the error in words, unless ok
+
+
+class Client(Protocol):
+    """A system as a program sees it: every call is recorded before and after, every answer checked, every error an outcome."""
+
+    process: str
+    phase: Phase
+    rng: random.Random
+
+    def open(self) -> Reply:
+        """Build the system in this process, as an operation of its own. `fail` where the system refused."""
+
+    def close(self) -> None:
+        """Let the system close what it opened, where it has `close`."""
+
+    def install(self) -> Reply:
+        """Make the system's tables."""
+
+    def enqueue(self, jobs: Sequence[dict[str, Any]]) -> Reply:
+        """Add jobs; the handles of the reply carry their ids in order."""
+
+    def claim(self, limit: int) -> Reply:
+        """Claim at most `limit` jobs."""
+
+    def complete(self, handles: Iterable[Handle]) -> Reply:
+        """Complete what was claimed; the handles of the reply are those accepted."""
+
+    def round(self, requested: int) -> AbstractContextManager[list[Handle]]:
+        """Mark several operations as one round; put into the list what the round obtained."""
+
+    def pause(self, seconds: float) -> None:
+        """Wait, as work or a poll interval would."""
+
+    def advance(self, jobs: int) -> None:
+        """Say that `jobs` more jobs are finished, for every process to see."""
+
+    def finished(self) -> int:
+        """How many jobs all processes together have finished."""
+
+
+Program = Callable[..., object]  # program(client, **arguments) → an answer the coordinator gets, picklable
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back from telling a process to run a program: its value, or what went wrong, in words."""
+
+    process: str
+    value: Any = None
+    problem: str = ""  # empty: the program ended as it meant to
+    unusable: bool = False  # the system could not even be built
+
+
+class Stage(Protocol):
+    """What a drive has to work with: processes, a clean database, a witness beside them."""
+
+    @property
+    def load(self) -> Load:
+        """How much of what."""
+
+    @property
+    def database(self) -> str:
+        """The engine: sqlite or postgres."""
+
+    @property
+    def profile(self) -> Profile:
+        """How thorough to be."""
+
+    @property
+    def promise(self) -> Promise:
+        """What the system says of itself."""
+
+    def start(self, cast: Mapping[str, str], *, systems: Mapping[str, str] | None = None, apart: bool = False) -> None:
+        """Start processes, name → role; they come up in the background, each with a system waiting to be built.
+
+        `systems` gives some of them another system, by name (a baseline). With `apart` each gets a clean database of its own.
+        """
+
+    def tell(
+        self, names: Sequence[str], program: Program, *, within: float, phase: Phase = "main", **arguments: Any
+    ) -> list[Answer]:
+        """Have processes run a program at the same moment and wait for all of them, at most `within` seconds.
+
+        A process that died, hung or raised is a problem in its answer and of the run, and a hung one is killed.
+        """
+
+    def insist(self, name: str, program: Program, *, within: float, phase: Phase = "main", **arguments: Any) -> Any:
+        """Have one process run a program the run cannot do without; gives its value. Raises `RunAbandoned`."""
+
+    def ready(self, names: Sequence[str]) -> None:
+        """Build the system in these processes now, so that what follows starts warm."""
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a process on purpose and record it as an operation of `nemesis`."""
+
+    def end(self, names: Sequence[str]) -> None:
+        """Let processes close their system and end."""
+
+    def analyze(self) -> None:
+        """Have the database take its planner statistics now."""
+
+    def timing(self, latency_ms: float) -> AbstractContextManager[Stage]:
+        """Give a stage beside this one for timing: nothing traced, nothing judged, every round trip that much longer."""
+
+    def save(self, name: str, series: Sequence[Mapping[str, Any]]) -> None:
+        """Keep a table of figures with the result, for the page."""
+
+    def say(self, line: str) -> None:
+        """Tell whoever watches what is going on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One claim about a queue and how we provoke it.
+
+    `applies` says why a system cannot be driven through it, or None. `evidence` names what must have happened (see
+    `harness.coverage`). `control` names, for each database, the known-broken system the same settings must catch. `timed` names the
+    systems whose time is measured when the whole catalogue runs; a system asked for by name always is.
+    """
+
+    name: str
+    claim: str
+    drive: Callable[[Stage], None]
+    invariants: tuple[str, ...]
+    evidence: tuple[str, ...]
+    control: Mapping[str, str]
+    loads: Mapping[Profile, Load]
+    needs: tuple[str, ...] = ()
+    databases: tuple[str, ...] = ("sqlite", "postgres")
+    mode: Mode = "race"
+    witnessed: bool = True
+    applies: Callable[[Promise], str | None] = lambda _promise: None
+    timed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+MAXIMUM: Final[Mapping[str, int]] = {"workers": 200, "jobs": 10_000_000, "batch": 100_000}

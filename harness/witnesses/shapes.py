@@ -1,0 +1,137 @@
+"""What a statement is, whatever its values: its shape and its kind, read from the text alone.
+
+Reads the lexical rules SQLite and PostgreSQL share, and each one's own where they do not collide: doubled quotes, `E'…'` escapes,
+dollar quotes, nested comments (PostgreSQL), backticks (SQLite). The texts are read, never parsed: a name such as `[a 'b]`
+(SQLite's brackets, which are PostgreSQL's subscripts) is read as the characters it holds.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from harness.history import StatementKind
+
+LONGEST_SHAPE: Final = 2000  # characters; what is longer is cut and ends in an ellipsis
+_LONGEST_CACHED: Final = (
+    10_000  # characters of SQL: with 2,048 entries the cache stays below some 60 MB at the very worst
+)
+
+# Everything that must not be read as plain text. Each piece matches to its end or to the end of the text, and possessively, so
+# that no text, however broken, takes more than linear time. Each begins with one character of a set and then looks back at it:
+# that lets the search skip what is plain at once, which made it twice as fast.
+_STRING = r"(?<=')(?:(?<=[^\w$][eE]')[^'\\]*+(?:(?:''|\\.|\\\Z)[^'\\]*+)*+|[^']*+(?:''[^']*+)*+)(?:'|\Z)"
+_NAME = r'(?<=")[^"]*+(?:""[^"]*+)*+(?:"|\Z)|(?<=`)[^`]*+(?:`|\Z)'
+_DOLLAR = r"(?<=\$)(?<![\w$]\$)(?P<tag>(?:[^\W\d]\w*+)?+)\$.*?(?:\$(?P=tag)\$|\Z)"
+_NESTED = r"/\*(?:[^*/]|\*(?!/)|/(?!\*)|INNER)*+\*/"
+_COMMENT = (
+    r"(?<=-)-[^\n]*+|(?<=/)(?:"
+    + _NESTED.replace("INNER", _NESTED.replace("INNER", _NESTED.replace("|INNER", "")))[1:]
+    + r"|\*.*?(?:\*/|\Z))"
+)
+_NUMBER = r"(?<=\d)(?<![\w$]\d)(?:(?<=0)[xX][0-9a-fA-F_]++|[\d_]*+(?:\.\d*+)?(?:[eE][+-]?\d++)?)"
+_PLACEHOLDER = r"(?<=\?)\d*+|(?<=\$)(?<![\w$]\$)\w++|(?<=%)(?:s|\(\w++\)s)|(?<=[:@])(?<![:\w][:@])[^\W\d]\w*+"
+
+_PIECES: Final = re.compile(
+    rf"[-/'\"`$?%:@0-9](?:(?P<comment>{_COMMENT})|(?P<name>{_NAME})|{_STRING}|{_DOLLAR}|{_NUMBER}|{_PLACEHOLDER})",
+    re.DOTALL,
+)
+_VALUE = r"[-+]?\ ?(?:[bBeExXnN]?\?(?:::[\w.]++(?:\[\])?)?|NULL|null|TRUE|true|FALSE|false|DEFAULT|default|\(…\))"
+_LIST: Final = re.compile(
+    rf"[(\[](?:(?<=\()|(?<=ARRAY\[)|(?<=array\[))\ ?{_VALUE}(?:\ ?,\ ?{_VALUE})*+\ ?(?:\)|(?P<array>\]))"
+)
+_ROWS: Final = re.compile(r"\(…\)(?:\ ?,\ ?\(…\))++")
+_EQUAL_ROWS: Final = re.compile(
+    r"(?<=[vV][aA][lL][uU][eE][sS])\ ?(\((?:[^()]++|\((?:[^()]++|\([^()]*+\))*+\))*+\))(?:\ ?,\ ?\1)++"
+)
+
+_KINDS: Final[dict[str, StatementKind]] = {
+    **dict.fromkeys(("SELECT", "VALUES", "TABLE", "FETCH", "SHOW"), "read"),
+    **dict.fromkeys(("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE"), "write"),
+    **dict.fromkeys(("CALL", "DO", "EXECUTE"), "write"),  # what they run is not in their text: it may well write
+    **dict.fromkeys(("BEGIN", "START"), "begin"),
+    **dict.fromkeys(("COMMIT", "END"), "commit"),
+    **dict.fromkeys(("ROLLBACK", "ABORT"), "rollback"),
+}
+_WORD: Final = re.compile(r"[\s(;]*+([^\W\d]\w*)")
+_WRITES: Final = re.compile(
+    # A locking clause (FOR UPDATE, FOR NO KEY UPDATE) only reads, and so does a function named replace().
+    r"\b(?:INSERT\ (?:OR\ \w+\ )?INTO|REPLACE\ INTO|DELETE\ FROM|MERGE\ INTO|(?<!FOR\ )(?<!KEY\ )UPDATE)\b",
+    re.IGNORECASE,
+)
+_INTO: Final = re.compile(r"\bINTO\b", re.IGNORECASE)
+_COPY_IN: Final = re.compile(r"\bFROM\ (?:STDIN|PROGRAM|\?)", re.IGNORECASE)
+_QUOTED: Final = re.compile(r"""["`](?:""" + _NAME + ")")
+_SAVEPOINT: Final = re.compile(r"\bTO\b", re.IGNORECASE)
+_SEPARATOR: Final = re.compile(rf"(?P<end>;)|[-/'\"`$](?:{_COMMENT}|{_NAME}|{_STRING}|{_DOLLAR})", re.DOTALL)
+
+
+def shape(sql: str) -> str:
+    """Give the statement with its values taken out: two statements have one shape when they differ in values and layout only.
+
+    Literals and placeholders become `?`, lists of them (also of one) `(…)`, rows of VALUES a single one; comments and runs of
+    white space become one space. A shape is never longer than `LONGEST_SHAPE` characters.
+    """
+    return _read_cached(sql)[0] if len(sql) <= _LONGEST_CACHED else _read(sql)[0]
+
+
+def kind(sql: str) -> StatementKind:
+    """Say what the statement does: begin, commit, rollback, read, write or other.
+
+    What a statement sets going (a trigger, a function) is not in its text and does not count.
+    """
+    return _read_cached(sql)[1] if len(sql) <= _LONGEST_CACHED else _read(sql)[1]
+
+
+def statements(sql: str) -> list[str]:
+    """Split a text at its semicolons; parts that hold no statement (blank, or comments only) are left out, as servers do."""
+    if ";" not in sql:
+        return [sql] if shape(sql) else []
+    parts, start = [], 0
+    for piece in _SEPARATOR.finditer(sql):
+        if piece["end"]:
+            parts.append(sql[start : piece.start()])
+            start = piece.end()
+    parts.append(sql[start:])
+    return [part for part in parts if shape(part)]
+
+
+def _replace(piece: re.Match[str]) -> str:
+    group = piece.lastgroup
+    return "?" if group is None or group == "tag" else " " if group == "comment" else piece[0]
+
+
+def _read(sql: str) -> tuple[str, StatementKind]:
+    text = " ".join(_PIECES.sub(_replace, sql).split()).strip(" ;")
+    if "?" in text:
+        text = _LIST.sub(_fold, text)
+        if "…" in text:
+            text = _ROWS.sub("(…)", text)
+        if "), (" in text or "),(" in text:
+            text = _EQUAL_ROWS.sub(r" \1", text)
+    return (text if len(text) <= LONGEST_SHAPE else text[: LONGEST_SHAPE - 1] + "…"), _kind(text)
+
+
+_read_cached = lru_cache(maxsize=2048)(_read)
+
+
+def _fold(found: re.Match[str]) -> str:
+    return "[…]" if found["array"] else "(…)"
+
+
+def _kind(text: str) -> StatementKind:
+    """Read the kind of a statement from its shape before it is cut."""
+    word = _WORD.match(text)
+    first = word[1].upper() if word else ""
+    if first in ("WITH", "SELECT", "COPY"):
+        bare = _QUOTED.sub('""', text)
+        if first == "SELECT":
+            return "write" if _INTO.search(bare) else "read"
+        if first == "COPY":
+            return "write" if _COPY_IN.search(bare) or _WRITES.search(bare) else "read"
+        return "write" if _WRITES.search(bare) or _INTO.search(bare) else "read"
+    found = _KINDS.get(first, "other")
+    if found == "rollback" and _SAVEPOINT.search(text):
+        return "other"  # ROLLBACK TO SAVEPOINT: the transaction goes on
+    return found

@@ -1,0 +1,425 @@
+"""What SQLite saw, from inside the process that uses it: `sqlite3.connect` gives connections that are watched.
+
+Two views are joined. The trace callback says that a statement really started, also one nobody wrote (the implicit BEGIN and
+COMMIT of legacy mode). A subclass of the connection and cursor in use says how the call that ran it ended. SQLite says nothing
+between the two, so a statement is over when its call returns or SQLite starts the next one.
+
+Seen: whatever goes through `sqlite3.connect` or `sqlite3.dbapi2.connect`, hence SQLAlchemy, Django, peewee and aiosqlite too.
+Not seen: a connection made by calling the class `sqlite3.Connection` itself, and other bindings such as apsw.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sqlite3.dbapi2
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache, partial, wraps
+from itertools import count
+from pathlib import Path
+from threading import get_ident
+from time import monotonic_ns
+from typing import Any, ClassVar, Final
+
+from harness.errors import UsageError
+from harness.outcome import ErrorKind, sqlite_code
+from harness.witnesses.shapes import kind, shape
+from harness.witnesses.statement import Statement, StatementFile
+from harness.witnesses.unwatched import refuse_latency
+
+_CONNECT: Final[Callable[..., sqlite3.Connection]] = sqlite3.connect
+_FACTORY_POSITION: Final = 5  # of `factory` among the positional arguments of sqlite3.connect
+_COMMITS_NOTHING: Final = frozenset({"begin", "rollback", "connect"})  # kinds of statement
+_BETWEEN: Final = " \t\r\n\f;"  # what may stand between two statements of a script, beside comments
+_NO_TRANSACTION: Final = ("PRAGMA", "ATTACH", "DETACH")
+
+# Called with the number of the connection and a statement's text, before the statement takes its locks.
+BeforeStatement = Callable[[int, str], None]
+
+
+class SqliteTrace:
+    """The witness `sqlite-trace`. `before_statement` may hold a statement back; what it raises is lost, as SQLite ignores it."""
+
+    name = "sqlite-trace"
+
+    def __init__(self, before_statement: BeforeStatement | None = None) -> None:
+        self._before_statement = before_statement
+
+    @contextmanager
+    def watch(
+        self,
+        url: str,
+        processes: Sequence[str],
+        folder: Path,
+        *,
+        latency_ms: float = 0.0,
+        record: bool = True,  # noqa: ARG002  # a witness's signature; where nothing is recorded, nobody calls `enter`
+    ) -> Iterator[Mapping[str, str]]:
+        """Give every process the URL as it is: SQLite is watched from inside, by `enter`. Raises `UsageError` for latency."""
+        refuse_latency(self.name, latency_ms)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield dict.fromkeys(processes, url)
+
+    def enter(self, process: str, folder: Path) -> None:
+        """Watch every connection this process makes from now on. Entering again goes on under the new name and folder."""
+        _WatchedConnection.contend_trace = _Trace(StatementFile(folder, process), self._before_statement)
+        sqlite3.connect = sqlite3.dbapi2.connect = _connect  # type: ignore[assignment]  # sqlite3's is overloaded
+
+
+@wraps(_CONNECT)
+def _connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+    if len(args) > _FACTORY_POSITION:
+        args = (*args[:_FACTORY_POSITION], _watched(args[_FACTORY_POSITION]), *args[_FACTORY_POSITION + 1 :])
+    else:
+        kwargs["factory"] = _watched(kwargs.get("factory", sqlite3.Connection))
+    return _CONNECT(*args, **kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """The watch over one process."""
+
+    file: StatementFile
+    before_statement: BeforeStatement | None
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+
+class _Watch:
+    """The watch over one connection. The calls of each thread are kept apart, as several threads may share a connection."""
+
+    def __init__(self, trace: _Trace, number: int) -> None:
+        self.trace = trace
+        self.number = number
+        self.users_callback: Callable[[str], object] | None = None
+        self._calls: dict[int, _Call] = {}
+
+    def started(self, text: str) -> None:
+        """Take note that SQLite starts a statement; called by SQLite, in the thread that runs it."""
+        call = self._calls.get(get_ident())
+        if call is not None:
+            call.started(text)
+        else:  # set going by something that is no call of ours, such as `connection.autocommit = True`
+            seen = self.begin(text, text)
+            seen.t1 = seen.t0
+            seen.commits = seen.kind == "commit"
+            self.write(seen)
+        if self.users_callback is not None:
+            self.users_callback(text)
+
+    def begin(self, text: str, written: str) -> Statement:
+        """Hold the statement back for as long as whoever explores wants, then begin it."""
+        if self.trace.before_statement is not None:
+            self.trace.before_statement(self.number, text)
+        return Statement(self.number, monotonic_ns(), kind(written), shape(written))
+
+    def write(self, statement: Statement) -> None:
+        self.trace.file.write((statement,))
+
+    def run(self, call: _Call, function: Callable[..., Any], *args: Any) -> Any:
+        """Run a function of sqlite3 as this call; the statements of a call within it (from a user's function) are that one's."""
+        calls, thread = self._calls, get_ident()
+        outer = calls.get(thread)
+        calls[thread] = call
+        try:
+            result = function(*args)
+        except BaseException as error:
+            call.failed(error)
+            raise
+        else:
+            call.end()
+            return result
+        finally:
+            if outer is None:
+                del calls[thread]
+            else:
+                calls[thread] = outer
+
+
+class _Call:
+    """One call of the sqlite3 module while it runs: the statements SQLite starts in it, each written when it has ended."""
+
+    def __init__(self, watch: _Watch, connection: sqlite3.Connection) -> None:
+        self.watch = watch
+        self.connection = connection
+        self.running: Statement | None = None
+
+    def started(self, text: str) -> None:
+        """Begin a statement SQLite says it starts: the COMMIT or ROLLBACK, and the BEGIN after it where there is always one."""
+        if self.running is None or text.startswith("BEGIN"):
+            self.run(text, text)
+
+    def run(self, text: str, written: str) -> None:
+        """Begin a statement; `text` is what SQLite says it runs, `written` what its shape is read from."""
+        self.end()
+        self.running = self.watch.begin(text, written)
+
+    def end(self) -> None:
+        """Write the statement that ran, if any, as done."""
+        statement, self.running = self.running, None
+        if statement is not None:
+            self.done(statement)
+
+    def done(self, statement: Statement) -> None:
+        """Write a statement that ended well."""
+        statement.t1 = statement.t1 or monotonic_ns()
+        statement.commits = statement.kind not in _COMMITS_NOTHING and not self._in_transaction()
+        if statement.kind == "other" and statement.shape.upper().startswith(_NO_TRANSACTION):
+            statement.commits = False
+        self.watch.write(statement)
+
+    def failed(self, error: BaseException) -> None:
+        """Write the statement that ran, if any, with its error."""
+        statement, self.running = self.running, None
+        if statement is not None:
+            statement.t1 = monotonic_ns()
+            statement.error = _read_error(error)
+            self.watch.write(statement)
+
+    def _in_transaction(self) -> bool:
+        try:
+            return self.connection.in_transaction
+        except sqlite3.ProgrammingError:  # it is closed
+            return False
+
+
+class _Execution(_Call):
+    """A call that executes one SQL text, once, or once for each set of parameters."""
+
+    def __init__(self, watch: _Watch, connection: sqlite3.Connection, sql: str) -> None:
+        super().__init__(watch, connection)
+        self.sql = sql
+        self.ran = False
+
+    def started(self, text: str) -> None:
+        """Begin the text, or the BEGIN that legacy mode puts before it.
+
+        SQLite says a statement again for each statement of its triggers, and when it had to prepare it anew: one INSERT with a
+        trigger of two statements was said four times. So only the first counts.
+        """
+        if self.ran:
+            return
+        if text.startswith("BEGIN") and kind(self.sql) != "begin":
+            self.run(text, text)
+        else:
+            self.run(text, self.sql)
+            self.ran = True
+
+    def failed(self, error: BaseException) -> None:
+        """Write what ran, or else what SQLite refused to prepare (the schema could not be read for a lock), with the error."""
+        if self.running is None and not self.ran and hasattr(error, "sqlite_errorcode"):
+            self.running = Statement(self.watch.number, monotonic_ns(), kind(self.sql), shape(self.sql))
+        super().failed(error)
+
+    def each(self, parameters: Iterable[Any]) -> Iterator[Any]:
+        """Hand on sets of parameters; that sqlite3 asks for the next says that the last one's statement is over."""
+        for values in parameters:
+            yield values
+            self.end()
+            self.ran = False
+
+
+class _Script(_Call):
+    """A call that executes a script. SQLite gives a statement's part of the script: a repetition for a trigger is not the next."""
+
+    def __init__(self, watch: _Watch, connection: sqlite3.Connection, sql: str) -> None:
+        super().__init__(watch, connection)
+        self.rest = sql.lstrip(_BETWEEN)
+
+    def started(self, text: str) -> None:
+        """Begin the next statement of the script, or the COMMIT that `executescript` begins with."""
+        part = text.lstrip(_BETWEEN)
+        if self.rest.startswith(part):
+            self.rest = self.rest[len(part) :].lstrip(_BETWEEN)
+        elif self.running is not None:
+            return
+        self.run(text, text)
+
+
+class _WatchedConnection(sqlite3.Connection):
+    """Sits between a user's connection class and sqlite3's own, so that both `super()` calls and overrides keep working."""
+
+    contend_trace: ClassVar[_Trace]
+    contend_watch: _Watch | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        trace = self.contend_trace
+        opening = Statement(next(trace.numbers), monotonic_ns(), "connect", "")
+        try:
+            super().__init__(*args, **kwargs)
+        except BaseException as error:
+            opening.error = _read_error(error)
+            raise
+        finally:
+            opening.t1 = monotonic_ns()
+            trace.file.write((opening,))
+        self.contend_watch = watch = _Watch(trace, opening.connection)
+        super().set_trace_callback(watch.started)
+        if self.in_transaction:  # `autocommit=False` (Python 3.12) began before anybody could look
+            watch.write(Statement(watch.number, opening.t1, "begin", "BEGIN", t1=opening.t1))
+
+    def cursor(self, factory: Any = sqlite3.Cursor) -> Any:
+        return super().cursor(_watched(factory))
+
+    # sqlite3's own three shortcuts make a plain cursor without asking `self.cursor()`; so do these.
+    def execute(self, *args: Any) -> Any:
+        return _WatchedConnection.cursor(self).execute(*args)
+
+    def executemany(self, *args: Any) -> Any:
+        return _WatchedConnection.cursor(self).executemany(*args)
+
+    def executescript(self, *args: Any) -> Any:
+        return _WatchedConnection.cursor(self).executescript(*args)
+
+    def commit(self) -> None:
+        self._contend_run(super().commit)
+
+    def rollback(self) -> None:
+        self._contend_run(super().rollback)
+
+    def close(self) -> None:
+        self._contend_run(super().close)
+
+    def __exit__(self, *args: Any) -> Any:
+        return self._contend_run(super().__exit__, *args)  # sqlite3's own does not ask `self.commit()` either
+
+    def set_trace_callback(self, callback: Any) -> None:
+        if self.contend_watch is None:
+            super().set_trace_callback(callback)
+        else:
+            self.contend_watch.users_callback = callback
+
+    def _contend_run(self, function: Callable[..., Any], *args: Any) -> Any:
+        watch = self.contend_watch
+        return function(*args) if watch is None else watch.run(_Call(watch, self), function, *args)
+
+
+class _WatchedCursor(sqlite3.Cursor):
+    """As `_WatchedConnection`, for cursors.
+
+    A write that gives rows outside a transaction (`UPDATE … RETURNING`) commits only once its last row was read or its cursor
+    let go, so it is held until then; its end is the last time it was read from.
+    """
+
+    contend_last: _Execution | None = None
+    contend_held: Statement | None = None
+
+    def execute(self, *args: Any) -> Any:
+        if (watch := self._contend_watch()) is None or not args or not isinstance(args[0], str):
+            return super().execute(*args)
+        self._contend_release()
+        self.contend_last = call = _Execution(watch, self.connection, args[0])
+        function = super().execute
+
+        def execute() -> Any:
+            result = function(*args)
+            ran = call.running
+            if (
+                ran is not None
+                and ran.kind == "write"
+                and self.description is not None
+                and not call.connection.in_transaction
+            ):
+                ran.t1 = monotonic_ns()
+                self.contend_held, call.running = ran, None
+            return result
+
+        return watch.run(call, execute)
+
+    def executemany(self, *args: Any) -> Any:
+        if (watch := self._contend_watch()) is None or len(args) != 2 or not isinstance(args[0], str):
+            return super().executemany(*args)
+        self._contend_release()
+        self.contend_last = call = _Execution(watch, self.connection, args[0])
+        return watch.run(call, super().executemany, args[0], call.each(args[1]))
+
+    def executescript(self, *args: Any) -> Any:
+        if (watch := self._contend_watch()) is None or not args or not isinstance(args[0], str):
+            return super().executescript(*args)
+        self._contend_release()
+        return watch.run(_Script(watch, self.connection, args[0]), super().executescript, *args)
+
+    def __next__(self) -> Any:
+        try:
+            row = super().__next__()
+        except StopIteration:
+            self._contend_release()
+            raise
+        except sqlite3.Error as error:
+            self._contend_failed(error)
+            raise
+        if self.contend_held is not None:
+            self.contend_held.t1 = monotonic_ns()
+        return row
+
+    def fetchone(self) -> Any:
+        return self._contend_fetch(super().fetchone, lambda row: row is None)
+
+    def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
+        return self._contend_fetch(partial(super().fetchmany, *args, **kwargs), lambda rows: not rows)
+
+    def fetchall(self) -> Any:
+        return self._contend_fetch(super().fetchall, lambda _: True)
+
+    def close(self) -> None:
+        super().close()
+        self._contend_release()
+
+    def __del__(self) -> None:
+        self._contend_release()
+
+    def _contend_watch(self) -> _Watch | None:
+        return getattr(getattr(self, "connection", None), "contend_watch", None)
+
+    def _contend_fetch(self, fetch: Callable[[], Any], is_over: Callable[[Any], bool]) -> Any:
+        try:
+            rows = fetch()
+        except sqlite3.Error as error:
+            self._contend_failed(error)
+            raise
+        if self.contend_held is not None:
+            self.contend_held.t1 = monotonic_ns()
+            if is_over(rows):
+                self._contend_release()
+        return rows
+
+    def _contend_release(self) -> None:
+        held, self.contend_held = self.contend_held, None
+        if held is not None and self.contend_last is not None:
+            self.contend_last.done(held)
+
+    def _contend_failed(self, error: sqlite3.Error) -> None:
+        """Write the error of a later step: of the statement held, or of a statement whose line is already written."""
+        call, held, self.contend_held = self.contend_last, self.contend_held, None
+        if call is not None and hasattr(error, "sqlite_errorcode"):
+            call.running = held or Statement(call.watch.number, monotonic_ns(), kind(call.sql), shape(call.sql))
+            call.failed(error)
+
+
+@cache
+def _watched(factory: Any) -> Any:
+    """Give the watched twin of a connection or cursor class; it keeps the name. Raises `UsageError` for anything but a class."""
+    for plain, watched in ((sqlite3.Connection, _WatchedConnection), (sqlite3.Cursor, _WatchedCursor)):
+        if isinstance(factory, type) and issubclass(factory, plain):
+            if issubclass(factory, watched):
+                return factory
+            bases = (watched,) if factory is plain else (factory, watched)
+            names = {"__module__": factory.__module__, "__qualname__": factory.__qualname__, "__doc__": factory.__doc__}
+            return types.new_class(factory.__name__, bases, {}, partial(_fill, names))
+    raise UsageError(
+        f"sqlite3 was given the factory {factory!r}; the witness 'sqlite-trace' can watch only a subclass of "
+        "sqlite3.Connection or sqlite3.Cursor. Give such a class, or run without a witness."
+    )
+
+
+def _fill(names: dict[str, Any], space: dict[str, Any]) -> None:
+    space.update(names)
+
+
+def _read_error(error: BaseException) -> tuple[ErrorKind, str | None]:
+    errorcode = getattr(error, "sqlite_errorcode", None)
+    if not isinstance(errorcode, int):
+        return "other", None
+    code, what, _ = sqlite_code(errorcode)
+    return what, code

@@ -1,0 +1,565 @@
+"""What Postgres saw, from a proxy between the processes and the server: one process, one loopback port for each name.
+
+A process is known by the port it uses, so any client in any language is witnessed unchanged. Bytes are handed on before they
+are read, so the reading costs no latency. Every byte is handed on as it came, except the requests for TLS and GSSAPI encryption,
+which the proxy itself declines: passwords and SCRAM pass through, and channel binding, which needs TLS, cannot be had.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import resource
+import select
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
+from pathlib import Path
+from time import monotonic_ns
+from typing import IO, Final
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+
+from harness.errors import DatabaseUnavailable, RunAbandoned, UsageError
+from harness.witnesses.conversation import Conversation
+from harness.witnesses.statement import Statement, StatementFile
+
+DEFAULT_PORT: Final = 5432
+_START_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 30.0
+_BUFFER: Final = memoryview(
+    bytearray(1 << 18)
+)  # what is read at once; `recv` would get that much new memory every time
+_HELD: Final = 1 << 24  # bytes on their way in one direction, above which no more are read: 16 MiB is 20 ms at 800 MB/s
+_IDLE_SECONDS: Final = 0.002  # without work, after which what was seen is written
+_MOST_LINES: Final = 256  # unwritten, for one process, while there is work
+_DECLINED: Final = (80877103, 80877104)  # SSLRequest, GSSENCRequest
+_CANCEL: Final = 80877102
+_ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
+_PROGRAM: Final = "from harness.witnesses.wire import serve; serve()"
+
+# A server as sockets know it: the path of a Unix socket, or a host and a port.
+Upstream = str | tuple[str, int]
+
+
+class Wire:
+    """The witness `wire`. `watch` raises `RunAbandoned` on leaving where the proxy died before it was told to stop."""
+
+    name = "wire"
+
+    @contextmanager
+    def watch(
+        self, url: str, processes: Sequence[str], folder: Path, *, latency_ms: float = 0.0, record: bool = True
+    ) -> Iterator[Mapping[str, str]]:
+        """Start the proxy before the server at `url`; give each process the URL of its own port.
+
+        With nothing to record and no latency to add there is no proxy, and everyone gets `url` itself. Raises `UsageError`
+        where the URL asks for encryption or is none, `DatabaseUnavailable` where its host is unknown, and `RunAbandoned` where
+        the proxy does not start.
+        """
+        if not record and not latency_ms:
+            yield dict.fromkeys(processes, url)
+            return
+        address = Address.of(url)
+        order = _Order(address.upstream, list(processes), str(folder) if record else None, round(latency_ms * 5e5))
+        with _Proxy(order) as ports:
+            yield {process: address.through(port) for process, port in zip(processes, ports, strict=True)}
+
+    def enter(self, process: str, folder: Path) -> None:
+        """Do nothing: the process is watched from outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A Postgres URL and the server it names. Never printed: it may hold a password."""
+
+    url: str
+    upstream: Upstream
+
+    @classmethod
+    def of(cls, url: str) -> Address:
+        """Read a URL as libpq does: `host` and `port` of the query win over those before the path.
+
+        Raises `UsageError` for what is no URL of one server, or asks for encryption, which a proxy cannot read.
+        """
+        try:
+            parts = urlsplit(url)
+            port: int | str = parts.port or DEFAULT_PORT
+        except ValueError:
+            parts, port = urlsplit(""), 0
+        if not parts.scheme.startswith("postgres"):
+            raise UsageError("The wire proxy needs a URL such as postgresql://user:password@host:5432/database.")
+        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+        if query.get("sslmode") in _ENCRYPTED or query.get("channel_binding") == "require":
+            raise UsageError(
+                "The URL asks for an encrypted connection, which the wire proxy cannot read. "
+                "Take out sslmode and channel_binding, or run without a witness."
+            )
+        host = query.get("hostaddr") or query.get("host") or parts.hostname or "localhost"
+        port = query.get("port", port)
+        if "," in host or not str(port).isdigit():
+            raise UsageError(f"The wire proxy goes to one server, not to the hosts {host!r} and ports {str(port)!r}.")
+        if host.startswith("/"):
+            return cls(url, f"{host}/.s.PGSQL.{port}")
+        return cls(url, (host, int(port)))
+
+    def through(self, port: int) -> str:
+        """Give the URL with the host and port of the proxy; all else is as it was, to the letter."""
+        parts = urlsplit(self.url)
+        user = parts.netloc.rpartition("@")[0]
+        kept = [x for x in parts.query.split("&") if x.partition("=")[0] not in ("host", "hostaddr", "port")]
+        netloc = f"{user}@127.0.0.1:{port}" if user else f"127.0.0.1:{port}"
+        return parts._replace(netloc=netloc, query="&".join(kept)).geturl()
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What the proxy's process is told, on its standard input."""
+
+    upstream: Upstream
+    processes: list[str]
+    folder: str | None  # None: nothing is recorded
+    delay_ns: int  # each way
+
+
+class _Proxy:
+    """The proxy's process, from outside. It ends when its standard input does, so it cannot outlive us."""
+
+    def __init__(self, order: _Order) -> None:
+        self._order = order
+
+    def __enter__(self) -> list[int]:
+        self._words: IO[bytes] = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._words,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        )
+        order, answer = self._process.stdin, self._process.stdout
+        assert order is not None and answer is not None  # noqa: S101, PT018  # both are pipes
+        try:
+            order.write(orjson.dumps(self._order, option=orjson.OPT_APPEND_NEWLINE))
+            order.flush()
+            ready, _, _ = select.select([answer], [], [], _START_SECONDS)
+            line = answer.readline() if ready else b""
+        except BrokenPipeError:
+            line = b""
+        if not line:
+            self._process.kill()
+            raise self._abandon("did not start")
+        reply: dict[str, list[int]] = orjson.loads(line)
+        if "unreachable" in reply:
+            self._process.wait()
+            self._close()
+            raise DatabaseUnavailable(
+                f"The wire proxy cannot find the server: {reply['unreachable']}. Correct the host in the URL."
+            )
+        return reply["ports"]
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        died = self._process.poll() is not None
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        if died or self._process.wait() != 0:
+            abandoned = self._abandon("died while it was in use" if died else "did not stop well")
+            if error is None:
+                raise abandoned
+            error.add_note(str(abandoned))
+        self._close()
+
+    def _abandon(self, what: str) -> RunAbandoned:
+        status = self._process.wait()
+        self._words.seek(0)
+        words = self._words.read()[-2000:].decode("utf-8", "replace").strip()
+        self._close()
+        return RunAbandoned(
+            f"The wire proxy {what} (exit status {status}), so nobody saw all that the database did. "
+            f"Its last words: {words or 'none'}. Run again; please report it if it happens twice."
+        )
+
+    def _close(self) -> None:
+        for stream in (self._words, self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+
+# From here on: inside the proxy's process.
+
+
+def serve() -> None:
+    """Be the proxy: take an order from standard input, answer with the ports, work until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for our parent, who ends us when it is done
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    order = orjson.loads(sys.stdin.buffer.readline())
+    try:
+        server = _Server.find(order["upstream"])
+    except OSError as error:
+        print(orjson.dumps({"unreachable": str(error)}).decode(), flush=True)  # noqa: T201  # the answer, on a pipe
+        return
+    loop = _Loop(order["delay_ns"])
+    ports = []
+    for process in order["processes"]:
+        lines = None
+        if order["folder"] is not None:
+            lines = _Lines(StatementFile(Path(order["folder"]), process))
+            loop.files.append(lines)
+        listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        ports.append(listener.getsockname()[1])
+        _Port(loop, listener, server, lines)
+    gc.freeze()
+    print(orjson.dumps({"ports": ports}).decode(), flush=True)  # noqa: T201  # the answer, on a pipe
+    loop.run(until_ends=sys.stdin.fileno())
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """The server, its name already looked up."""
+
+    family: int
+    address: str | tuple[object, ...]
+
+    @classmethod
+    def find(cls, upstream: str | list[object]) -> _Server:
+        if isinstance(upstream, str):
+            return cls(socket.AF_UNIX, upstream)
+        host, port = upstream
+        family, _, _, _, address = socket.getaddrinfo(str(host), str(port), type=socket.SOCK_STREAM)[0]
+        return cls(family, address)
+
+    def connect(self) -> socket.socket:
+        """Begin to connect. Where the server refuses, gives a socket that is at its end."""
+        connection = socket.socket(self.family, socket.SOCK_STREAM)
+        try:
+            if self.family == socket.AF_UNIX:
+                connection.connect(self.address)  # at once, or as soon as the server accepts
+                connection.settimeout(0)
+            else:
+                connection.settimeout(0)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with contextlib.suppress(BlockingIOError):
+                    connection.connect(self.address)
+        except OSError:
+            connection.close()
+            connection, other = socket.socketpair()
+            connection.settimeout(0)
+            other.close()
+        return connection
+
+
+class _Loop:
+    """Waits for sockets, and for bytes whose time has come. Everything else happens in the callbacks it calls."""
+
+    def __init__(self, delay_ns: int) -> None:
+        self.delay_ns = delay_ns
+        self.selector = selectors.DefaultSelector()
+        self.due: list[
+            tuple[int, int, _Pipe]
+        ] = []  # a heap: when, a number to keep the order, what has something to send
+        self.numbers = count()
+        self.sessions: set[_Session] = set()
+        self.files: list[_Lines] = []
+
+    def run(self, until_ends: int) -> None:
+        """Work until this file ends, then take in what had already arrived."""
+        ended = False
+
+        def end(_: int) -> None:
+            nonlocal ended
+            ended = not os.read(until_ends, 1)
+
+        self.selector.register(until_ends, selectors.EVENT_READ, (0, end))
+        unwritten = False
+        while not ended:
+            timeout = _IDLE_SECONDS if unwritten else None
+            if self.due:
+                timeout = (self.due[0][0] - monotonic_ns()) / 1e9
+            worked = self.turn(timeout)
+            unwritten = sum(file.keep(most=_MOST_LINES if worked else 0) for file in self.files) > 0
+        self.selector.unregister(until_ends)
+        until = monotonic_ns() + self.delay_ns + 1_000_000_000
+        while (self.turn(0) or self.due) and monotonic_ns() < until:
+            pass
+        for session in list(self.sessions):
+            session.lost()
+        for file in self.files:
+            file.keep(most=0)
+
+    def turn(self, timeout: float | None) -> bool:
+        """Wait for at most `timeout` seconds (None: for ever) and do what there is to do; false where there was nothing."""
+        if self.due and timeout is not None and timeout > 0:
+            select.select([self.selector], [], [], timeout)  # epoll would round the time up to a whole millisecond
+            timeout = 0
+        events = self.selector.select(timeout)
+        if len(events) > 1:
+            # What a client sent before an answer reached it does not wait for that answer, so clients come first.
+            events.sort(key=_place)
+        for key, mask in events:
+            key.data[1](mask)
+        now = monotonic_ns() if self.due else 0
+        while self.due and self.due[0][0] <= now:
+            heappop(self.due)[2].flush(now)
+        return bool(events)
+
+
+def _place(event: tuple[selectors.SelectorKey, int]) -> int:
+    place: int = event[0].data[0]
+    return place
+
+
+class _Lines:
+    """Statements on their way to a file: a write(2) for each would keep clients waiting, so they are written when it is quiet."""
+
+    def __init__(self, file: StatementFile) -> None:
+        self._file = file
+        self._statements: list[Statement] = []
+        self.add = self._statements.extend
+
+    def keep(self, most: int) -> bool:
+        """Write them if they are more than `most`; true where some stay unwritten."""
+        if len(self._statements) > most:
+            self._file.write(self._statements)
+            self._statements.clear()
+        return bool(self._statements)
+
+
+class _Port:
+    """The port of one process: each connection to it is a session of that process."""
+
+    def __init__(self, loop: _Loop, listener: socket.socket, server: _Server, lines: _Lines | None) -> None:
+        self._loop = loop
+        self._listener = listener
+        self._server = server
+        self._lines = lines
+        self._connections = 0
+        listener.settimeout(0)
+        loop.selector.register(listener, selectors.EVENT_READ, (2, self._accept))
+
+    def _accept(self, _: int) -> None:
+        try:
+            client, _address = self._listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        client.settimeout(0)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _Session(self._loop, client, self._server.connect(), self._converse if self._lines is not None else None)
+
+    def _converse(self) -> Conversation:
+        assert self._lines is not None  # noqa: S101  # given only where there is one
+        self._connections += 1
+        return Conversation(self._connections, monotonic_ns(), self._lines.add)
+
+
+class _Pipe:
+    """Bytes on their way to one socket: in order, each not before its time, as fast as the socket takes them."""
+
+    def __init__(self, loop: _Loop, sink: socket.socket, changed: Callable[[], None]) -> None:
+        self._loop = loop
+        self._sink = sink
+        self._changed = changed  # called when `blocked` or `full` may have changed
+        self._queue: deque[tuple[int, memoryview | None]] = deque()  # None: the end
+        self._held = 0
+        self.blocked = False
+        self.ended = False  # nothing more can be sent
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is on its way that no more should be read."""
+        return self._held > _HELD
+
+    def send(self, data: bytes, now: int, delay: int) -> None:
+        """Send bytes, to arrive `delay` ns after `now`."""
+        if not delay and not self._queue and not self.blocked:
+            try:
+                sent = self._sink.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:  # the other side is gone; what it would have got is lost, as it is without a proxy
+                self.ended = True
+                return
+            if sent == len(data):
+                return
+            data = data[sent:]
+            self.blocked = True
+        if self.ended:
+            return
+        self._queue.append((now + delay, memoryview(data)))
+        self._held += len(data)
+        if delay:
+            heappush(self._loop.due, (now + delay, next(self._loop.numbers), self))
+        self._changed()
+
+    def end(self, now: int, delay: int) -> None:
+        """Let the socket end once everything has been sent."""
+        self._queue.append((now + delay, None))
+        if delay:
+            heappush(self._loop.due, (now + delay, next(self._loop.numbers), self))
+        self.flush(now)
+
+    def flush(self, now: int) -> None:
+        """Send what is due, as far as the socket takes it."""
+        queue, was = self._queue, (self.blocked, self.full)
+        self.blocked = False
+        while queue and queue[0][0] <= now:
+            due, data = queue[0]
+            try:
+                if data is None:
+                    self.ended = True
+                    self._sink.shutdown(socket.SHUT_WR)
+                    sent = 0
+                else:
+                    sent = 0 if self.ended else self._sink.send(data)
+            except BlockingIOError:
+                self.blocked = True
+                break
+            except OSError:
+                self.ended = True
+                sent = 0
+            if data is not None and not self.ended and sent < len(data):
+                queue[0] = (due, data[sent:])
+                self._held -= sent
+                self.blocked = True
+                break
+            queue.popleft()
+            self._held -= len(data) if data is not None else 0
+        if was != (self.blocked, self.full):
+            self._changed()
+
+
+class _Session:
+    """One client's connection and the one made for it to the server. Ends when both sides have ended."""
+
+    def __init__(
+        self, loop: _Loop, client: socket.socket, server: socket.socket, converse: Callable[[], Conversation] | None
+    ) -> None:
+        self._loop = loop
+        self._delay = loop.delay_ns
+        self._client, self._server = client, server
+        self._converse = converse
+        self._conversation: Conversation | None = None
+        self._startup: bytes | None = b""  # the untyped messages a connection begins with, while they last
+        self._client_open = self._server_open = True
+        self._masks = {client: 0, server: 0}
+        self._to_client = _Pipe(loop, client, self._watch)
+        self._to_server = _Pipe(loop, server, self._watch)
+        loop.sessions.add(self)
+        self._watch()
+
+    def lost(self) -> None:
+        """Take note that nothing more comes from the server; a connection it never took is one that failed."""
+        if self._startup is not None and self._converse is not None:
+            self._conversation, self._startup = self._converse(), None
+        conversation, self._conversation = self._conversation, None
+        if conversation is not None:
+            conversation.lost(monotonic_ns())
+
+    def _watch(self) -> None:
+        """Wait for what can be done now."""
+        read, write = selectors.EVENT_READ, selectors.EVENT_WRITE
+        client = read * (self._client_open and not self._to_server.full) | write * self._to_client.blocked
+        server = read * (self._server_open and not self._to_client.full) | write * self._to_server.blocked
+        self._wait_for(self._client, client, (0, self._from_client))
+        self._wait_for(self._server, server, (1, self._from_server))
+
+    def _wait_for(self, end: socket.socket, mask: int, data: tuple[int, Callable[[int], None]]) -> None:
+        selector, was = self._loop.selector, self._masks[end]
+        if mask == was:
+            return
+        self._masks[end] = mask
+        if not was:
+            selector.register(end, mask, data)
+        elif mask:
+            selector.modify(end, mask, data)
+        else:
+            selector.unregister(end)
+
+    def _from_client(self, mask: int) -> None:
+        if mask & selectors.EVENT_WRITE:
+            self._to_client.flush(monotonic_ns())
+        if not mask & selectors.EVENT_READ or (data := _receive(self._client)) is None:
+            return
+        now = monotonic_ns()
+        if not data:
+            # The server may still be at work, and commit: it is told of the end, and watched until it ends too.
+            self._client_open = False
+            self._to_server.end(now, self._delay)
+            self._over()
+        elif self._startup is not None:
+            self._start(self._startup + data, now)
+        else:
+            self._to_server.send(data, now, self._delay)
+            if self._conversation is not None:
+                self._conversation.asked(data, now)
+
+    def _start(self, data: bytes, now: int) -> None:
+        """Take the untyped messages: requests for encryption, which are declined, then a StartupMessage or CancelRequest."""
+        while len(data) >= 8:
+            length, code = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
+            if code in _DECLINED:
+                self._to_client.send(b"N", now, 2 * self._delay)
+                data = data[8:]
+                continue
+            if len(data) < length:
+                break
+            self._startup = None
+            self._to_server.send(data, now, self._delay)
+            if code != _CANCEL and self._converse is not None and self._server_open:
+                self._conversation = self._converse()
+                self._conversation.asked(data[length:], now)
+            return
+        self._startup = data
+
+    def _from_server(self, mask: int) -> None:
+        if mask & selectors.EVENT_WRITE:
+            self._to_server.flush(monotonic_ns())
+        if not mask & selectors.EVENT_READ or (data := _receive(self._server)) is None:
+            return
+        now = monotonic_ns()
+        if not data:
+            self._server_open = False
+            self.lost()
+            self._to_client.end(now, self._delay)
+            self._over()
+        else:
+            self._to_client.send(data, now, self._delay)
+            if self._conversation is not None:
+                self._conversation.answered(data, now + self._delay)
+
+    def _over(self) -> None:
+        self._watch()
+        if not self._client_open and not self._server_open:
+            self._to_client.ended = self._to_server.ended = True
+            self._wait_for(self._client, 0, (0, self._from_client))
+            self._wait_for(self._server, 0, (1, self._from_server))
+            self._client.close()
+            self._server.close()
+            self._loop.sessions.discard(self)
+
+
+def _receive(end: socket.socket) -> bytes | None:
+    """Read what has come: empty at the end, also after a reset; None where there was nothing after all."""
+    try:
+        return bytes(_BUFFER[: end.recv_into(_BUFFER)])
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""

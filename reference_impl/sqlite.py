@@ -1,0 +1,207 @@
+"""The reference queue on SQLite and its ways of claiming.
+
+The lock rules they turn on, measured and as documented (https://www.sqlite.org/lang_transaction.html): SQLite has one
+writer at a time. A connection that begins as a writer waits for its turn for as long as its busy time-out says. One
+that has read inside its transaction and then writes gets SQLITE_BUSY at once, whatever the time-out, and can only
+roll back.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Final, TypeVar
+
+from reference_impl.guard import WorkerGuard
+from reference_impl.queue import Queue, Row
+from reference_impl.statements import statements
+
+T = TypeVar("T")
+
+JOURNAL_MODES: Final = ("wal", "delete", "truncate", "persist")
+_FIRST_PAUSE_SECONDS: Final = 0.001
+_LONGEST_PAUSE_SECONDS: Final = 0.020
+
+
+def path_of(url: str) -> str:
+    """The absolute path in a URL `sqlite:///abs/path.db` (a fourth slash is welcome); ValueError for any other."""
+    path = url.removeprefix("sqlite://")
+    if path == url or not path.strip("/") or not path.startswith("/"):
+        raise ValueError(
+            f"{url!r} names no SQLite file; expected sqlite:/// and an absolute path, as in sqlite:///tmp/jobs.db."
+        )
+    return "/" + path.lstrip("/")
+
+
+class SqliteQueue(Queue):
+    """The queue in a SQLite file; how it claims is for the subclass to say.
+
+    Whatever else holds the write lock is waited for: each try waits `busy_timeout_seconds` inside SQLite, and tries
+    are repeated, with a random pause that grows, for `patience_seconds` in all; then SQLite's own error is raised.
+    Short tries with random pauses let every worker through; one long time-out lets some starve.
+
+    Options: `journal_mode` (wal; set by `install`, kept in the file), `patience_seconds` (30).
+    """
+
+    databases = ("sqlite",)
+    busy_timeout_seconds: ClassVar[float] = 0.010
+
+    def __init__(
+        self, url: str, *, journal_mode: str = "wal", patience_seconds: float = 30.0, **_options: object
+    ) -> None:
+        if journal_mode not in JOURNAL_MODES:
+            raise ValueError(
+                f"There is no journal mode {journal_mode!r} here; choose one of {', '.join(JOURNAL_MODES)}."
+            )
+        self.path = path_of(url)
+        self.journal_mode = journal_mode
+        self.patience_seconds = patience_seconds
+        self._statements = statements("sqlite")
+        self._connection: sqlite3.Connection | None = None
+
+    def install(self) -> None:
+        """Make the table in an empty database, and set the journal mode, which stays with the file."""
+        connection = self._connected()
+        pragma = f"PRAGMA journal_mode = {self.journal_mode}"
+        (mode,) = self._patiently(lambda: connection.execute(pragma).fetchone())
+        if mode != self.journal_mode:
+            raise RuntimeError(
+                f"{self.path} stays in journal mode {mode}, not {self.journal_mode}; choose another file system."
+            )
+        self._run("create_jobs")
+        self._run("create_jobs_ready")
+
+    def close(self) -> None:
+        """Close the connection. Closing twice is harmless."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            # isolation_level=None: no implicit BEGIN, so what is written here is what the database sees.
+            self._connection = sqlite3.connect(self.path, timeout=self.busy_timeout_seconds, isolation_level=None)
+        return self._connection
+
+    def _run(self, statement: str, **parameters: object) -> list[Row]:
+        connection, sql = self._connected(), self._statements[statement]
+        # fetchall: an UPDATE … RETURNING that is not read to its end keeps the write lock.
+        if connection.in_transaction:
+            return connection.execute(sql, parameters).fetchall()
+        return self._patiently(lambda: connection.execute(sql, parameters).fetchall())
+
+    def _patiently(self, attempt: Callable[[], T]) -> T:
+        """Repeat `attempt`, which leaves nothing behind when it raises, while the file is locked and patience lasts."""
+        deadline = time.monotonic() + self.patience_seconds
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return attempt()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+            time.sleep(random.uniform(0, pause))  # noqa: S311  # spreads waiting workers; no secret
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        """Commit what is done inside, or nothing of it. In rollback-journal mode COMMIT too may find the file busy."""
+        connection = self._connected()
+        connection.execute(begin)
+        try:
+            yield
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _select_then_update_batch(self, begin: str, worker: str, limit: int) -> list[Row]:
+        """Two statements for any number of jobs, in one transaction of the kind `begin` opens."""
+        with self._transaction(begin):
+            jobs = [job for job, _ in self._run("select_ready", limit=limit)]
+            return self._run("take_batch", worker=worker, jobs=json.dumps(jobs)) if jobs else []
+
+
+class SelectThenUpdate(SqliteQueue):
+    """WRONG: reads ready jobs, then updates each by its id alone. Two that read before either wrote share the jobs.
+
+    One SELECT and N UPDATEs, no transaction: generation 1 of Cloacina's claim (T-0049, T-0055).
+    """
+
+    def _take(self, worker: str, limit: int) -> Iterable[Row]:
+        for job, _ in self._run("select_ready", limit=limit):
+            yield from self._run("take_by_id", worker=worker, job=job)
+
+
+class DeferredBatch(SqliteQueue):
+    """WRONG: SELECT and one UPDATE inside a plain BEGIN. No job twice, but a storm of "database is locked".
+
+    Generation 2, the fix of Cloacina T-0049: the transaction becomes a writer only at its UPDATE, and from there on
+    waiting is not possible, so the busy time-out, generous here, is not used. The error is raised out of `claim`,
+    whose transaction is rolled back.
+    """
+
+    busy_timeout_seconds = 5.0
+
+    def _take(self, worker: str, limit: int) -> Iterable[Row]:
+        return self._select_then_update_batch("BEGIN", worker, limit)
+
+
+class ImmediateBatch(SqliteQueue):
+    """Right: SELECT and one UPDATE inside BEGIN IMMEDIATE, which waits for the write lock before it reads.
+
+    Generation 3. Two statements between BEGIN and COMMIT for any number of jobs.
+    """
+
+    def _take(self, worker: str, limit: int) -> Iterable[Row]:
+        return self._patiently(lambda: self._select_then_update_batch("BEGIN IMMEDIATE", worker, limit))
+
+
+class CompareAndSet(SqliteQueue):
+    """Right: reads ready jobs without a lock, then updates each only where it is still as it was read.
+
+    Generation 4; N+1 by nature. Losing every job to quicker workers says nothing of the rest, so it reads again: an
+    empty answer means that none was ready.
+    """
+
+    def _take(self, worker: str, limit: int) -> Iterable[Row]:
+        taken: list[Row] = []
+        while not taken and (candidates := self._run("select_ready", limit=limit)):
+            for job, token in candidates:
+                taken += self._run("take_if_unchanged", worker=worker, job=job, token=token)
+        return taken
+
+
+class UpdateReturning(SqliteQueue):
+    """Right: the whole claim is one UPDATE … RETURNING, read to its end."""
+
+    def _take(self, worker: str, limit: int) -> Iterable[Row]:
+        return self._run("take_best", worker=worker, limit=limit)
+
+
+class SingleWorker(ImmediateBatch):
+    """Right: a queue for one process, which refuses a second one instead of hoping that there is none.
+
+    Making one takes the file's `WorkerGuard`, and so may raise `WorkerRefused` or `NetworkFileSystem`; `close` gives
+    it back. In a process forked from the holder, or once closed, every method raises `WorkerRefused`.
+    """
+
+    max_workers = 1
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
+        self._guard = WorkerGuard(self.path)
+        self._guard.acquire()
+
+    def close(self) -> None:
+        """Close the connection and let another process in. Closing twice is harmless."""
+        super().close()
+        self._guard.release()
+
+    def _connected(self) -> sqlite3.Connection:
+        self._guard.require()
+        return super()._connected()

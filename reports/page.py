@@ -1,0 +1,388 @@
+"""The page of one run: one HTML file that needs no network and no script, good on paper, on a phone and in the dark.
+
+A reader meets the verdict first, then what it rests on. Throughput stands only beside the verdict of the same run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from harness.bundle import writing
+from harness.measurement import quantile
+from harness.verdict import Judgement
+from reports import price, wording
+from reports.saved import Finding, Process, Result, Run, load
+from reports.timeline import Timeline, lay_out
+
+# What is shown at most, so that a page stays small; what is left out is counted on the page and kept in the run.
+MOST_FINDINGS: Final = 3  # of one result
+MOST_VIOLATIONS: Final = 5  # of one finding
+MOST_POINTS: Final = 8  # of the verdict
+MOST_WORKERS: Final = 16  # of one result
+
+_GENERATIONS: Final = (
+    "reference:select-then-update",
+    "reference:deferred-batch",
+    "reference:immediate-batch",
+    "reference:compare-and-set",
+)
+_COSTS: Final = {  # measurement → column head
+    "lock_errors": "lock errors",
+    "statements_per_claim": "statements a claim",
+    "transactions_per_claim": "transactions a claim",
+    "round_trips_per_claim": "round trips a claim",
+    "claims_per_second": "claims a second",
+    "claim_ms_p50": "median claim, ms",
+    "claim_ms_p99": "99th percentile, ms",
+    "slowest_claim_ms": "slowest claim, ms",
+}
+_STATES: Final = {  # state of an invariant → class, symbol, words
+    "holds": ("good", "✓", "holds"),
+    "broken": ("bad", "✗", "broken"),
+    "not applicable": ("none", "–", "not applicable"),
+    "undecidable": ("open", "?", "undecidable"),
+    "crashed": ("open", "!", "crashed"),
+}
+
+
+def write_page(bundle: Path, out: Path | None = None) -> Path:
+    """Write the page of a bundle to `out`, by default `report.html` in its folder, and give the page's path.
+
+    The same bundle gives the same bytes. Raises `BundleUnreadable` or `OutputUnwritable`; a page that was there
+    before is then still whole.
+    """
+    run = load(bundle)
+    path = run.folder / "report.html" if out is None else out
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    page = render(run).encode()
+    with writing(path):
+        try:
+            draft.write_bytes(page)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    return path
+
+
+def render(run: Run) -> str:
+    """The page as HTML text."""
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "q": wording.quoted,
+        "number": wording.number,
+        "quantity": wording.quantity,
+        "database": wording.database,
+        "strategy": wording.strategy,
+        "verdict": wording.verdict,
+        "coverage": wording.coverage,
+        "label": wording.label,
+        "plain": wording.plain,
+        "spread": _spread,
+    }
+    return environment.get_template("page.html").render(
+        run=run,
+        hero=_hero(run),
+        matrix=_matrix(run.results),
+        tables=_invariant_tables(run.results),
+        generations=_generations(run.results),
+        costs=_costs(run.results),
+        blocks=_blocks(run.results),
+        counts=price.counts(run.results),
+        timings=price.timings(run.results),
+        workers=_workers(run.results),
+        doubts=_doubts(run),
+        states=_STATES,
+    )
+
+
+def _spread(samples: Sequence[float]) -> str:
+    """The median of samples with their extremes."""
+    if not samples:
+        return "–"
+    low, high = wording.number(min(samples)), wording.number(max(samples))
+    return f"{wording.number(quantile(samples, 0.5))} ({low} to {high})"
+
+
+# --- the verdict ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Hero:
+    style: str
+    symbol: str
+    word: str
+    headline: str
+    points: tuple[tuple[Result, str], ...]
+    more: int
+    covered: str
+
+
+def _hero(run: Run) -> _Hero:
+    style, symbol = {"pass": ("good", "✓"), "fail": ("bad", "✗"), "inconclusive": ("open", "?")}[run.verdict]
+    subjects = [r for r in run.results if r.role == "subject"]
+    controls = [r for r in run.results if r.role == "control"]
+    held = sum(r.good for r in subjects)
+    caught = sum(r.good for r in controls)
+    said = []
+    if subjects:
+        said.append(
+            f"{held} of {wording.amount(len(subjects), 'result')} passed."
+            if held < len(subjects)
+            else f"All {held} results held every invariant asked of them."
+            if held > 1
+            else "The result held every invariant asked of it."
+        )
+    if controls:
+        said.append(
+            f"{caught} of {wording.amount(len(controls), 'known-wrong control')} were caught, as they must be."
+            if caught < len(controls)
+            else f"All {caught} known-wrong controls were caught, as they must be."
+            if caught > 1
+            else "The known-wrong control was caught, as it must be."
+        )
+    if not run.results:
+        said.append("There is no result, so nothing was shown.")
+    if not run.finished:
+        made = f"{len(run.results)} of {run.planned}" if run.planned else f"{len(run.results)}"
+        why = f": {wording.plain(run.stopped)}" if run.stopped else "."
+        said.insert(0, f"The run ended before its end, with {made} results saved{why}")
+    bad = sorted((r for r in run.results if not r.good), key=lambda r: (r.role == "control", r.verdict != "fail"))
+    points = tuple((r, _why(r)) for r in bad)
+    word = run.verdict.capitalize()
+    return _Hero(
+        style=style,
+        symbol=symbol,
+        word=word if run.finished else f"Unfinished: {run.verdict}",
+        headline=" ".join(said),
+        points=points[:MOST_POINTS],
+        more=len(points) - MOST_POINTS,
+        covered=_covered(run),
+    )
+
+
+def _why(result: Result) -> str:
+    if result.role == "control" and result.verdict != "inconclusive":
+        return f"known to be wrong, but {result.expected or 'no invariant'} did not catch it"
+    return "; ".join(wording.plain(reason) for reason in result.reasons[:2]) or wording.verdict(result)[2]
+
+
+_TOTALS: Final = {"schedules": "schedule", "operations": "operation", "overlapping_claims": "overlapping claim"}
+
+
+def _covered(run: Run) -> str:
+    """What one subject covered, or the sums over all results where there are several."""
+    results = run.results
+    subjects = [r for r in results if r.role == "subject"]
+    if len(subjects) == 1:
+        return wording.coverage(subjects[0])
+    if not results:
+        return ""
+    totals = [
+        wording.amount(total, one)
+        for key, one in _TOTALS.items()
+        if (total := sum(n for r in results if isinstance(n := r.coverage.get(key), int)))
+    ]
+    engines = []
+    for name in dict.fromkeys(r.database for r in results):
+        version = run.conditions.get(name, {}).get("version")
+        engines.append(f"{wording.database(name)} {wording.plain(version)}" if version else wording.database(name))
+    scenarios = [wording.plain(name) for name in dict.fromkeys(r.scenario for r in results)]
+    return f"{_series(totals) or 'Nothing counted'} in {_series(scenarios)}, on {_series(engines)}"
+
+
+def _series(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+# --- tables --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Matrix:
+    columns: tuple[tuple[str, str], ...]  # scenario, database
+    rows: tuple[tuple[str, bool, tuple[tuple[Result, ...], ...]], ...]  # system, known wrong, results by column
+
+
+def _matrix(results: Sequence[Result]) -> _Matrix:
+    columns = tuple(dict.fromkeys((r.scenario, r.database) for r in results))
+    return _Matrix(
+        columns=columns,
+        rows=tuple(
+            (
+                system,
+                all(r.right is False for r in results if r.system == system),
+                tuple(
+                    tuple(r for r in results if (r.system, r.scenario, r.database) == (system, *column))
+                    for column in columns
+                ),
+            )
+            for system in dict.fromkeys(r.system for r in results)
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _InvariantTable:
+    scenario: str
+    database: str
+    results: tuple[Result, ...]
+    rows: tuple[tuple[str, str, tuple[Judgement | None, ...]], ...]  # invariant, severity, judgement by result
+    notes: tuple[tuple[str, str, str, tuple[str, ...]], ...]  # invariant, state, reason, systems it was said of
+
+
+def _invariant_tables(results: Sequence[Result]) -> list[_InvariantTable]:
+    tables = []
+    for scenario, database in dict.fromkeys((r.scenario, r.database) for r in results):
+        own = tuple(r for r in results if (r.scenario, r.database) == (scenario, database) and r.judgements)
+        said = {(i, j.invariant): j for i, r in enumerate(own) for j in r.judgements}
+        names = dict.fromkeys(name for _, name in said)
+        notes: dict[tuple[str, str, str], list[str]] = {}
+        for (i, name), judgement in said.items():
+            if judgement.reason:
+                notes.setdefault((name, judgement.state, judgement.reason), []).append(own[i].system)
+        rows = []
+        for name in names:
+            judgements = tuple(said.get((i, name)) for i in range(len(own)))
+            rows.append((name, next(j.severity for j in judgements if j), judgements))
+        if own:
+            tables.append(
+                _InvariantTable(
+                    scenario, database, own, tuple(rows), tuple((*key, tuple(v)) for key, v in notes.items())
+                )
+            )
+    return tables
+
+
+def _claims(results: Iterable[Result]) -> list[Result]:
+    return [r for r in results if r.scenario == "claim-race" and r.measurements]
+
+
+@dataclass(frozen=True, slots=True)
+class _Generation:
+    number: int
+    result: Result
+    double_claims: str
+
+
+def _generations(results: Sequence[Result]) -> list[_Generation]:
+    """The four claims of report A on SQLite; empty unless two of them can be compared."""
+    own = {r.system: r for r in _claims(results) if r.database == "sqlite"}
+    there = [(i, own[name]) for i, name in enumerate(_GENERATIONS, start=1) if name in own]
+    return [_Generation(i, r, _found(r, "no-double-claim")) for i, r in there] if len(there) > 1 else []
+
+
+def _found(result: Result, invariant: str) -> str:
+    said = next((j for j in result.judgements if j.invariant == invariant), None)
+    if said is None:
+        return "–"
+    return f"{said.count:,}" if said.state in ("holds", "broken") else said.state
+
+
+@dataclass(frozen=True, slots=True)
+class _Costs:
+    database: str
+    columns: tuple[tuple[str, str], ...]  # measurement, head
+    results: tuple[Result, ...]
+
+
+def _costs(results: Sequence[Result]) -> list[_Costs]:
+    tables = []
+    for database in dict.fromkeys(r.database for r in _claims(results)):
+        own = tuple(r for r in _claims(results) if r.database == database)
+        measured = {name for r in own for name, q in r.measurements.items() if q.value is not None}
+        if not any(q.value for r in own if (q := r.measurements.get("round_trips_per_claim"))):
+            measured.discard("round_trips_per_claim")  # there is no network
+        tables.append(_Costs(database, tuple((k, head) for k, head in _COSTS.items() if k in measured), own))
+    return tables
+
+
+@dataclass(frozen=True, slots=True)
+class _Workers:
+    result: Result
+    shown: tuple[tuple[Process, int], ...]  # with its share of the busiest, in percent
+    more: int
+    fewest: int
+    most: int
+
+
+def _workers(results: Sequence[Result]) -> list[_Workers]:
+    rows = []
+    for result in results:
+        jobs = [p.jobs for p in result.processes]
+        if len(jobs) > 1 and max(jobs) > 0:
+            shown = tuple((p, round(100 * p.jobs / max(jobs))) for p in result.processes[:MOST_WORKERS])
+            rows.append(_Workers(result, shown, len(jobs) - len(shown), min(jobs), max(jobs)))
+    return rows
+
+
+def _doubts(run: Run) -> list[tuple[str, list[Result]]]:
+    """Every reason for doubt once, with the results it was said of; none means the whole run."""
+    said: dict[str, list[Result]] = {doubt: [] for doubt in run.doubts}
+    for result in run.results:
+        for doubt in result.doubts:
+            if doubt not in run.doubts:
+                said.setdefault(doubt, []).append(result)
+    return list(said.items())
+
+
+# --- findings ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    finding: Finding
+    first: wording.Told
+    job: object
+    timeline: Timeline | None
+    others: tuple[wording.Told, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    result: Result
+    findings: tuple[_Shown, ...]
+    folded: tuple[_Shown, ...]
+    more: int
+
+
+def _blocks(results: Sequence[Result]) -> list[_Block]:
+    """The findings of each result, bad news first; of a control that was caught, all but what caught it is folded."""
+    blocks = []
+    for result in sorted((r for r in results if r.findings), key=lambda r: r.role == "control"):
+        shown = tuple(_show(result, finding) for finding in _ordered(result)[:MOST_FINDINGS])
+        open_ = 1 if result.good else MOST_FINDINGS
+        blocks.append(_Block(result, shown[:open_], shown[open_:], len(result.findings) - MOST_FINDINGS))
+    return blocks
+
+
+def _ordered(result: Result) -> list[Finding]:
+    warnings = {j.invariant for j in result.judgements if j.severity == "warning"}
+    return sorted(result.findings, key=lambda f: (f.invariant != result.expected, f.invariant in warnings))
+
+
+def _show(result: Result, finding: Finding) -> _Shown:
+    facts, *others = finding.evidence or ({},)
+    numbers = wording.operation_numbers(facts)
+    if len(numbers) == 1:  # alone it shows nothing of what went on
+        numbers = tuple(n for each in finding.evidence[:MOST_VIOLATIONS] for n in wording.operation_numbers(each))
+    named = [result.operations[n] for n in dict.fromkeys(numbers) if n in result.operations]
+    moves = [op for op in named if op.kind != "round"]  # a round only encloses the claims of one batch
+    return _Shown(
+        finding,
+        wording.tell(finding.invariant, facts),
+        facts.get("job"),
+        lay_out(moves),
+        tuple(wording.tell(finding.invariant, other) for other in others[: MOST_VIOLATIONS - 1]),
+    )

@@ -1,0 +1,182 @@
+"""Plots as SVG for a page: no date, no random id; colours and font are the page's, so dark mode and print just work.
+
+Equal input gives equal bytes with one version of matplotlib. Every id begins with the plot's own name, as figures on
+one page would otherwise share clip paths and markers.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from reports.wording import number
+
+# Drawn in stand-ins, replaced by the page's own colours afterwards.
+_INK, _MUTED, _RULE, _WARM, _COOL = "#010101", "#020202", "#030303", "#040404", "#050505"
+_PAGE_COLOURS: Final = {_INK: "--ink", _MUTED: "--muted", _RULE: "--rule", _WARM: "--warm", _COOL: "--cool"}
+_STYLE: Final[dict[Any, Any]] = {  # matplotlib types each key by itself
+    "svg.hashsalt": "contend",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 9,
+    "axes.edgecolor": _RULE,
+    "axes.labelcolor": _MUTED,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "text.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": _RULE,
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+}
+_MARKS: Final = (("o", "-"), ("o", "-"), ("^", ":"), ("D", "-."), ("v", (0, (1, 1))))  # marker, dash
+_SIZE: Final = (4.3, 2.9)  # inches; one panel fits a phone at its natural size
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Points of one series. `warm` is the costly kind; it also differs in marker and dash, never in colour alone.
+
+    `low` and `high` are the ends of the spread at each point, empty where counts are exact. `label` may be empty.
+    """
+
+    x: Sequence[float]
+    y: Sequence[float]
+    label: str
+    warm: bool
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Lines over batch size, both axes logarithmic. `description` says in words, with numbers, what a reader would see.
+
+    Up to two labels stand at the end of their lines, more of them in a legend.
+    `limits` fixes the y axis and `widest` the x axis, so that neighbours compare; `even` draws the level at which both
+    ways cost the same.
+    """
+
+    name: str
+    lines: tuple[Line, ...]
+    x_label: str
+    y_label: str
+    title: str
+    description: str
+    limits: tuple[float, float] | None = None
+    widest: tuple[float, float] | None = None
+    even: float | None = None
+
+
+def draw(plot: Plot) -> Markup:
+    """The plot as an `<svg>` element, titled and described for those who cannot see it. Its name must be an id."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()  # whatever a matplotlibrc on this machine says
+        mpl.rcParams.update(_STYLE)
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser's font draws the text, not matplotlib's
+        figure = Figure(figsize=_SIZE)
+        FigureCanvasSVG(figure)
+        axes = figure.add_axes((0.155, 0.16, 0.815, 0.80))
+        for place, line in enumerate(plot.lines):
+            _line(axes, line, place)
+        _scales(axes, plot)
+        labelled = [line for line in plot.lines if line.label]
+        if len(labelled) > 2:
+            axes.legend(loc="best", frameon=False, labelcolor=_INK, handlelength=2.6)
+        else:
+            _labels(axes, labelled)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", transparent=True)
+    return _for_the_page(out.getvalue(), plot)
+
+
+def _line(axes: Axes, line: Line, place: int) -> None:
+    colour = _WARM if line.warm else _COOL
+    marker, dash = ("s", "--") if line.warm else _MARKS[place % len(_MARKS)]
+    axes.plot(line.x, line.y, color=colour, marker=marker, linestyle=dash, label=line.label or "_unlabelled", zorder=3)
+    if line.low:
+        axes.vlines(line.x, line.low, line.high, color=colour, linewidth=3, alpha=0.35, zorder=2)
+
+
+def _labels(axes: Axes, lines: Sequence[Line]) -> None:
+    """Label lines at their right end: above all of the highest that the label spans, below all of the other."""
+    for place, line in enumerate(sorted(lines, key=lambda line: line.y[-1], reverse=True)):
+        above = place == 0
+        edge = (line.high if above else line.low) or line.y
+        spanned = [y for x, y in zip(line.x, edge, strict=True) if x >= line.x[-1] / 16]
+        axes.annotate(
+            line.label,
+            (line.x[-1], max(spanned) if above else min(spanned)),
+            xytext=(0, 7 if above else -7),
+            textcoords="offset points",
+            ha="right",
+            va="bottom" if above else "top",
+            color=_WARM if line.warm else _COOL,
+            fontweight="bold",
+            zorder=4,
+        )
+
+
+def _scales(axes: Axes, plot: Plot) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    batches = sorted({x for line in plot.lines for x in line.x})
+    axes.xaxis.set_major_locator(LogLocator(base=10))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(NullLocator())
+        axis.set_minor_formatter(NullFormatter())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    left, right = plot.widest or (batches[0], batches[-1])
+    axes.set_xlim(left / 1.25, right * 1.25)
+    tops = [y for line in plot.lines for y in (*line.y, *line.high)]
+    bottoms = [y for line in plot.lines for y in (*line.y, *line.low)]
+    low, high = plot.limits or (min(bottoms), max(tops))
+    if plot.even is not None:
+        low, high = min(low, plot.even), max(high, plot.even)
+        axes.axhline(plot.even, color=_INK, linewidth=1, linestyle=":")
+        axes.text(right, plot.even, "the same", color=_MUTED, ha="right", va="top", fontsize=8)
+    axes.set_ylim(low / 2.4, high * 2.4)  # room for the labels
+    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0,) if high / low > 30 else (1.0, 2.0, 5.0)))
+    axes.set_xlabel(plot.x_label)
+    axes.set_ylabel(plot.y_label)
+    axes.tick_params(length=0)
+
+
+def _for_the_page(svg: str, plot: Plot) -> Markup:
+    body = svg[svg.index("<svg") :]
+    view_box = re.search(r'viewBox="[^"]*"', body)
+    body = body[body.index(">") + 1 :]
+    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)  # it would style the whole page
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)  # it holds the time
+    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
+    body = body.replace("xlink:href", "href")
+    body = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{plot.name}-", body)
+    body = re.sub(r"font-family:[^;\"]*;?\s?", "", body)
+    body = re.sub(r"font: (?:(bold|[0-9]+) )?([0-9.]+)px [^;\"]*", _font, body)
+    for stand_in, colour in _PAGE_COLOURS.items():
+        body = body.replace(stand_in, f"var({colour})")
+    body = re.sub(r"\n\s*", "\n", body)
+    head = Markup(
+        '<svg role="img" aria-labelledby="{0}-title {0}-desc" {1}>'
+        '<title id="{0}-title">{2}</title><desc id="{0}-desc">{3}</desc>'
+    ).format(plot.name, Markup(view_box[0] if view_box else ""), plot.title, plot.description)  # noqa: S704  # a viewBox matplotlib wrote
+    return head + Markup(body.strip())  # noqa: S704  # matplotlib's own SVG, its labels escaped by matplotlib
+
+
+def _font(found: re.Match[str]) -> str:
+    weight = f"font-weight: {found[1]}; " if found[1] else ""
+    return f"{weight}font-size: {found[2]}px"

@@ -1,0 +1,409 @@
+"""What one run saved, read as plain values.
+
+Only what a reader needs is read; unknown keys are ignored, so a bundle of the same schema may say more. Everything
+that is not as the schema says raises `BundleUnreadable`: a page made from half-read facts would be believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar, cast, get_args
+
+from harness.bundle import Bundle, read_json
+from harness.errors import BundleUnreadable
+from harness.measurement import Ratio
+from harness.verdict import Evidence, InvariantState, Judgement, Severity, Verdict, merge
+
+_LARGEST: Final = 1e300
+Role = Literal["subject", "control"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A measured value with its unit; `value` is None where nothing could be measured."""
+
+    value: float | None
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What broke one invariant: the full `count`, and the facts of the first violations (`operations`, often `job`)."""
+
+    invariant: str
+    count: int
+    evidence: tuple[Mapping[str, object], ...]
+    replay: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of a history, times in ms from its start; `completed_ms` is None where it never came back.
+
+    `jobs` are the first jobs it named; `returned` is how many those were in all, as far as the bundle says.
+    """
+
+    number: int
+    process: str
+    kind: str
+    invoked_ms: float
+    completed_ms: float | None
+    outcome: str
+    requested: int | None
+    returned: int
+    jobs: tuple[object, ...]
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What one worker got: claims that returned jobs or not (`claims`), jobs, empty claims, errors."""
+
+    name: str
+    claims: int
+    jobs: int
+    empty: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Exact counts of one claim of `batch` jobs, as the witness saw it; no round trips where there is no network."""
+
+    batch: int
+    statements: float
+    transactions: float
+    round_trips: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Interleaved samples of a baseline and of the system, in ms per claim of `batch` jobs, at one added latency.
+
+    `ratio` is the baseline's time divided by the system's.
+    """
+
+    latency_ms: float
+    batch: int
+    baseline: str
+    baseline_ms: tuple[float, ...]
+    system_ms: tuple[float, ...]
+    ratio: Ratio | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A timing that was not made, and why not."""
+
+    latency_ms: float
+    batch: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One scenario driven over one system on one database, with its verdict and everything that speaks for it."""
+
+    folder: str
+    scenario: str
+    system: str
+    database: str
+    mode: str
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    role: Role
+    expected: str | None
+    story: str
+    right: bool | None
+    findings: tuple[Finding, ...]
+    coverage: Mapping[str, object]
+    measurements: Mapping[str, Quantity]
+    judgements: tuple[Judgement, ...]
+    evidence: tuple[Evidence, ...]
+    operations: Mapping[int, Operation]
+    processes: tuple[Process, ...]
+    counts: tuple[Count, ...]
+    times: tuple[Timing, ...]
+    left_out: tuple[LeftOut, ...]
+    durability: Mapping[str, object]
+    doubts: tuple[str, ...]
+    commands: Mapping[str, str]
+
+    @property
+    def caught(self) -> bool:
+        """Whether a control did what it is there for: the invariant named for it caught it, or any where none is."""
+        if self.expected is None:
+            return self.verdict == "fail"
+        return any(j.invariant == self.expected and j.state == "broken" for j in self.judgements)
+
+    @property
+    def good(self) -> bool:
+        """Whether this result is what it should be: a pass, or a control that was caught."""
+        return self.caught if self.role == "control" else self.verdict == "pass"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What was not run, and why not."""
+
+    scenario: str
+    system: str
+    database: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: where and how it ran, its verdict, and its results in the order they were made.
+
+    `called` is how the run named its folder, for commands; it may have been moved to `folder` since. Where `finished`
+    is false it was `stopped` for that reason, or was killed, and what is missing of `planned` results was never made.
+    """
+
+    folder: Path
+    called: str
+    finished: bool
+    stopped: str
+    planned: int | None
+    verdict: Verdict
+    contend: str
+    created: str
+    argv: tuple[str, ...]
+    seed: str
+    profile: str
+    machine: Mapping[str, object]
+    conditions: Mapping[str, Mapping[str, object]]
+    doubts: tuple[str, ...]
+    results: tuple[Result, ...]
+    not_applicable: tuple[Skipped, ...]
+
+
+def load(path: Path) -> Run:
+    """Read the bundle in the folder `path`, or the latest of a folder of bundles.
+
+    Raises `BundleUnreadable` where it is no bundle, is truncated or incomplete, or has a schema newer than ours.
+    """
+    opened = Bundle.open(path)
+    head = _Fields(opened.about, str(opened.folder / "bundle.json"))
+    finished = head.flag("finished", default=False)
+    places = sorted(each for each in (opened.folder / "results").glob("*") if each.is_dir())
+    if not finished:  # a run that was stopped leaves the folder of the result it was at without a result.json
+        places = [each for each in places if (each / "result.json").exists()]
+    results = tuple(_result(_document(each / "result.json"), each.name) for each in places)
+    verdict = merge(["inconclusive", *(r.verdict for r in results if r.role == "subject")])
+    summary = _Fields({}, "")
+    if finished or (opened.folder / "results.json").exists():
+        summary = _document(opened.folder / "results.json")
+        verdict = cast("Verdict", summary.word("verdict", get_args(Verdict)))
+        listed = len(summary.rows("results")) + len(summary.rows("controls"))
+        if listed != len(results):
+            raise BundleUnreadable(
+                f"{opened.folder}: results.json lists {listed} results but {len(results)} are in results/; "
+                "the bundle is incomplete. Copy it whole, or make a new one with `contend run`."
+            )
+    return Run(
+        folder=opened.folder,
+        called=summary.text("bundle", opened.folder.resolve().name),
+        finished=finished,
+        stopped=summary.text("stopped", ""),
+        planned=head.maybe("planned", head.integer),
+        verdict=verdict,
+        contend=head.text("contend", "?"),
+        created=head.text("created", ""),
+        argv=head.texts("argv"),
+        seed=str(head.values.get("seed", "")),
+        profile=head.text("profile", ""),
+        machine=head.mapping("machine"),
+        conditions={name: head.fields("conditions").mapping(name) for name in head.mapping("conditions")},
+        doubts=head.texts("doubts"),
+        results=results,
+        not_applicable=tuple(
+            Skipped(row.text("scenario"), row.text("system"), row.text("database"), row.text("reason"))
+            for row in summary.rows("not_applicable")
+        ),
+    )
+
+
+def _document(path: Path) -> _Fields:
+    return _Fields(read_json(path), str(path))
+
+
+def _result(fields: _Fields, folder: str) -> Result:
+    series = fields.fields("series")
+    return Result(
+        folder=folder,
+        scenario=fields.text("scenario"),
+        system=fields.text("system"),
+        database=fields.text("database"),
+        mode=fields.text("mode", "race"),
+        verdict=cast("Verdict", fields.word("verdict", get_args(Verdict))),
+        reasons=fields.texts("reasons"),
+        role=cast("Role", fields.word("role", get_args(Role))),
+        expected=fields.maybe("expected", fields.text),
+        story=fields.text("story", ""),
+        right=fields.maybe("right", fields.flag),
+        findings=tuple(
+            Finding(
+                invariant=row.text("invariant"),
+                count=row.integer("count"),
+                evidence=tuple(each.values for each in row.rows("evidence")),
+                replay=row.maybe("replay", row.text) or "",
+            )
+            for row in fields.rows("findings")
+        ),
+        coverage=fields.mapping("coverage"),
+        measurements={
+            name: Quantity(value=one.maybe("value", one.number), unit=one.text("unit", ""))
+            for name in fields.mapping("measurements")
+            for one in (fields.fields("measurements").fields(name),)
+        },
+        judgements=tuple(
+            Judgement(
+                invariant=row.text("invariant"),
+                state=cast("InvariantState", row.word("state", get_args(InvariantState))),
+                severity=cast("Severity", row.word("severity", get_args(Severity))),
+                count=row.integer("count"),
+                reason=row.text("reason", ""),
+            )
+            for row in fields.rows("judgements")
+        ),
+        evidence=tuple(
+            Evidence(row.text("name"), row.flag("present"), row.text("reason", ""), row.text("remedy", ""))
+            for row in fields.rows("evidence")
+        ),
+        operations={op.number: op for op in (_operation(row) for row in fields.rows("operations"))},
+        processes=tuple(
+            Process(
+                row.text("process"),
+                row.integer("claims"),
+                row.integer("jobs"),
+                row.integer("empty"),
+                row.integer("errors"),
+            )
+            for row in fields.rows("processes")
+        ),
+        counts=tuple(
+            Count(
+                batch=row.integer("batch"),
+                statements=row.number("statements"),
+                transactions=row.number("transactions"),
+                round_trips=row.maybe("round_trips", row.number),
+            )
+            for row in series.rows("counts")
+        ),
+        times=tuple(_timing(row) for row in series.rows("times")),
+        left_out=tuple(_left_out(row) for row in series.rows("left_out")),
+        durability=fields.mapping("durability"),
+        doubts=fields.texts("doubts"),
+        commands={name: fields.fields("commands").text(name) for name in fields.mapping("commands")},
+    )
+
+
+def _operation(row: _Fields) -> Operation:
+    error = row.values.get("error")
+    if isinstance(error, Mapping):
+        error = ": ".join(str(part) for part in (error.get("code") or error.get("class"), error.get("message")) if part)
+    return Operation(
+        number=row.integer("operation"),
+        process=row.text("process"),
+        kind=row.text("kind"),
+        invoked_ms=row.number("invoked_ms"),
+        completed_ms=row.maybe("completed_ms", row.number),
+        outcome=row.text("outcome"),
+        requested=row.maybe("requested", row.integer),
+        returned=max(row.maybe("returned", row.integer) or 0, len(row.items("jobs"))),
+        jobs=row.items("jobs"),
+        error=str(error or ""),
+    )
+
+
+def _left_out(row: _Fields) -> LeftOut:
+    return LeftOut(row.number("latency_ms"), row.integer("batch"), row.text("reason"))
+
+
+def _timing(row: _Fields) -> Timing:
+    ratio = row.fields("ratio") if row.values.get("ratio") is not None else None
+    return Timing(
+        latency_ms=row.number("latency_ms"),
+        batch=row.integer("batch"),
+        baseline=row.text("baseline"),
+        baseline_ms=row.numbers("baseline_ms"),
+        system_ms=row.numbers("system_ms"),
+        ratio=None
+        if ratio is None
+        else Ratio(ratio.number("median"), ratio.number("low"), ratio.number("high"), ratio.integer("pairs")),
+    )
+
+
+def _wrong(where: str, expected: str, value: object) -> BundleUnreadable:
+    shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:60] + "…"
+    return BundleUnreadable(
+        f"{where} should be {expected} but is {shown}; the bundle is damaged or was edited. "
+        "Make a new one with `contend run`."
+    )
+
+
+def _mapping(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise _wrong(where, "an object", value)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """A JSON object that knows where it stands, so that a wrong value can be named. Absent lists are empty."""
+
+    values: Mapping[str, Any]
+    where: str
+
+    def _typed(self, key: str, expected: str, types: tuple[type, ...], default: object = None) -> Any:
+        value = self.values.get(key, default)
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise _wrong(f"{self.where}: `{key}`", expected, value)
+        return value
+
+    def text(self, key: str, default: str | None = None) -> str:
+        return cast("str", self._typed(key, "a text", (str,), default))
+
+    def word(self, key: str, known: tuple[str, ...]) -> str:
+        value = self.text(key)
+        if value not in known:
+            raise _wrong(f"{self.where}: `{key}`", f"one of {', '.join(known)}", value)
+        return value
+
+    def number(self, key: str) -> float:
+        value = self._typed(key, "a number", (int, float))
+        if not abs(value) <= _LARGEST:  # written so that NaN, which json reads, is refused too
+            raise _wrong(f"{self.where}: `{key}`", "a finite number", value)
+        return float(value)
+
+    def integer(self, key: str) -> int:
+        return cast("int", self._typed(key, "a whole number", (int,)))
+
+    def flag(self, key: str, *, default: bool | None = None) -> bool:
+        return cast("bool", self._typed(key, "true or false", (bool,), default))
+
+    def maybe(self, key: str, read: Callable[[str], T]) -> T | None:
+        return None if self.values.get(key) is None else read(key)
+
+    def items(self, key: str) -> tuple[object, ...]:
+        return () if self.values.get(key) is None else tuple(self._typed(key, "a list", (list,)))
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        return tuple(_Fields({key: each}, self.where).text(key) for each in self.items(key))
+
+    def numbers(self, key: str) -> tuple[float, ...]:
+        return tuple(_Fields({key: each}, self.where).number(key) for each in self.items(key))
+
+    def mapping(self, key: str) -> Mapping[str, Any]:
+        return _mapping(self.values.get(key) or {}, f"{self.where}: `{key}`")
+
+    def fields(self, key: str) -> _Fields:
+        return _Fields(self.mapping(key), f"{self.where}: `{key}`")
+
+    def rows(self, key: str) -> list[_Fields]:
+        where = f"{self.where}: an item of `{key}`"
+        return [_Fields(_mapping(each, where), where) for each in self.items(key)]

@@ -1,0 +1,256 @@
+"""Facts said in words: numbers, verdicts, coverage, and one sentence of contradiction for each finding.
+
+Whatever came from a system under test passes through `quoted`; everything returned as `Markup` is already escaped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from string import Formatter
+from typing import Final
+
+from markupsafe import Markup
+
+from reports.saved import Quantity, Result
+
+LONGEST: Final = 300  # characters of one foreign text that are shown
+_COVERED: Final = ("workers", "jobs", "claims", "overlapping_claims", "operations", "statements")
+_DATABASES: Final = {"sqlite": "SQLite", "postgres": "Postgres"}
+
+
+def plain(value: object, longest: int = LONGEST) -> str:
+    """A foreign value as text that cannot disturb the text around it.
+
+    Clipped to `longest` characters; control and formatting characters and lone surrogates are spelled out as ⟨U+202E⟩.
+    """
+    if isinstance(value, float):
+        value = number(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    clipped = text if len(text) <= longest else text[:longest] + "…"
+    return "".join(f"⟨U+{ord(c):04X}⟩" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in clipped)
+
+
+def quoted(value: object, longest: int = LONGEST) -> Markup:
+    """A foreign value for the page: escaped, isolated from the direction of the text around it, breakable anywhere."""
+    return Markup("<bdi>{}</bdi>").format(plain(value, longest))
+
+
+def listed(values: Sequence[object], most: int = 8) -> Markup:
+    """Foreign values in a row, the first `most` of them."""
+    more = len(values) - most
+    shown = Markup(", ").join(quoted(value) for value in values[:most])
+    return shown + (f" and {more:,} more" if more > 0 else "")
+
+
+def number(value: float | None) -> str:
+    """A number to three significant digits, whole ones in full, never in exponents; a dash for None."""
+    if value is None:
+        return "–"
+    if value == int(value):
+        return f"{int(value):,}"
+    if abs(value) < 0.005:
+        return f"{value:.4f}" if abs(value) >= 0.00005 else "0.00"
+    rounded = float(f"{value:.3g}") if abs(value) < 1000 else round(value)
+    places = min(2, max(0, 2 - math.floor(math.log10(abs(rounded)))))
+    return f"{rounded:,.{places}f}"
+
+
+def milliseconds(value: float) -> str:
+    """A duration with its unit."""
+    if abs(value) < 0.1:
+        return f"{number(value * 1000)} µs"
+    return f"{number(value)} ms" if abs(value) < 1000 else f"{number(value / 1000)} s"
+
+
+def amount(count: int, one: str, many: str | None = None) -> str:
+    """A count with its noun."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def quantity(measured: Quantity | None) -> str:
+    """A measurement without its unit (tables say it once); a dash where there is none."""
+    return number(measured.value if measured else None)
+
+
+def database(name: str) -> str:
+    """The name of an engine as its makers write it."""
+    return _DATABASES.get(name, plain(name))
+
+
+def strategy(system: str) -> str:
+    """A built-in system by its strategy alone."""
+    return plain(system.removeprefix("reference:"))
+
+
+def verdict(result: Result) -> tuple[str, str, str]:
+    """How a result is shown: its class in the style sheet, its symbol, its words."""
+    if result.role == "control":
+        return ("good", "✓", "caught, as it must be") if result.caught else ("bad", "✗", "not caught")
+    return {"pass": ("good", "✓", "pass"), "fail": ("bad", "✗", "fail"), "inconclusive": ("open", "?", "inconclusive")}[
+        result.verdict
+    ]
+
+
+def coverage(result: Result) -> str:
+    """What a result covered, as a phrase; empty where it says nothing."""
+    facts = dict(result.coverage)
+    schedules, exhausted, control = facts.pop("schedules", 0), facts.pop("exhausted", None), facts.pop("control", None)
+    said: list[str] = []
+    if isinstance(schedules, int) and schedules > 0:
+        said.append(f"{'all ' if exhausted is True else ''}{amount(schedules, 'schedule')}")
+    counted = {key: value for key, value in facts.items() if isinstance(value, int) and value}
+    ordered = sorted(counted, key=lambda key: _COVERED.index(key) if key in _COVERED else len(_COVERED))
+    said += [amount(counted[key], label(key).removesuffix("s")) for key in ordered]
+    if isinstance(control, str):
+        said.append(f"control {plain(control)}")
+    return ", ".join(said)
+
+
+# --- sentences of contradiction ------------------------------------------------------------------------------------
+
+Facts = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One violation in words: why it contradicts its invariant, and the facts the sentence did not use."""
+
+    sentence: Markup
+    rest: Mapping[str, Markup]
+
+
+def tell(invariant: str, facts: Facts) -> Told:
+    """Say in one sentence, from the facts of one violation, why it contradicts its invariant.
+
+    An invariant without a sentence of its own (a user's), or without the facts it needs, is told by its facts.
+    """
+    known = {key: _fact(key, value) for key, value in facts.items() if value is not None and key != "operations"}
+    choose = _SENTENCES.get(invariant)
+    template = choose(facts) if choose else ""
+    needed = {name for _, name, _, _ in Formatter().parse(template) if name}
+    if template and needed <= known.keys():
+        rest = {key: value for key, value in known.items() if key not in needed and facts[key] is not False}
+        return Told(Markup(template).format(**{name: known[name] for name in needed}), rest)  # noqa: S704  # our own text
+    told = [Markup("{} {}").format(quoted(label(key)), value) for key, value in known.items()]
+    if numbers := operation_numbers(facts):
+        told.append(Markup("operation{} {}").format("" if len(numbers) == 1 else "s", listed(numbers)))
+    said = Markup(", ").join(told) or "no facts were kept"
+    return Told(Markup("{} does not hold: {}.").format(quoted(invariant), said), {})
+
+
+def operation_numbers(facts: Facts) -> tuple[int, ...]:
+    """The operations a violation names, in the order it names them."""
+    value = facts.get("operations")
+    return tuple(n for n in value if isinstance(n, int)) if isinstance(value, list | tuple) else ()
+
+
+def label(key: str) -> str:
+    """The name of a fact or figure as words; `_ns` goes, as durations are shown with their unit."""
+    return plain(key).removesuffix("_ns").replace("_", " ")
+
+
+def _fact(key: str, value: object) -> Markup:
+    if key.endswith("_ns") and isinstance(value, int | float):
+        return Markup("{}").format(milliseconds(value / 1e6))
+    if not key.endswith(("job", "token")) and isinstance(value, int) and not isinstance(value, bool):
+        return Markup("{}").format(number(value))
+    return quoted(value)
+
+
+def _no_double_claim(facts: Facts) -> str:
+    if len(operation_numbers(facts)) == 1:
+        return "{holder} was handed job {job} more than once by a single claim."
+    done = facts.get("finished_before") is True
+    between = "though the job had been finished by then." if done else "and nothing had released the job in between."
+    if facts.get("holder") == facts.get("taker"):
+        return "{holder} was handed job {job} twice: its second claim completed {apart_ns} after the first, " + between
+    return (
+        "{holder} and {taker} were both handed job {job}: {taker}’s claim completed {apart_ns} after {holder}’s, "
+        + between
+    )
+
+
+def _no_lost_job(facts: Facts) -> str:
+    if facts.get("holder") is None:
+        return "Job {job} was enqueued and never handed to anyone, though at the end the queue said it was empty."
+    return (
+        "Job {job} was handed to {holder} and then neither completed nor given back, "
+        "though at the end the queue said it was empty."
+    )
+
+
+def _no_phantom_claim(facts: Facts) -> str:
+    if facts.get("enqueued_as_job") is not None:
+        return "{process} was handed job {job}, which nobody had enqueued; {enqueued_as_job} was, which is another id."
+    if facts.get("enqueued_later") is True:
+        return "{process} was handed job {job} before anybody had begun to enqueue it."
+    return "{process} was handed job {job}, which nobody had enqueued."
+
+
+def _claim_order(facts: Facts) -> str:
+    if facts.get("wrong") == "the answer is out of order":
+        return "{process} was handed job {job} before job {better_job} in one answer, though the latter comes first."
+    if facts.get("priority") == facts.get("better_priority"):
+        return "{process} was handed job {job} while job {better_job}, enqueued before it, was free."
+    return "{process} was handed job {job}, of priority {priority}, while {better_job}, of {better_priority}, was free."
+
+
+def _attempts_counted(facts: Facts) -> str:
+    attempt, least, most = (facts.get(key) for key in ("attempt", "expected_at_least", "expected_at_most"))
+    handed = "{process} was handed job {job} as attempt {attempt}, "
+    if not (isinstance(attempt, int) and isinstance(least, int) and isinstance(most, int)):
+        return ""
+    if least <= attempt <= most:
+        return handed + "which another claim of the job had been given as well, or one after it."
+    return handed + (
+        "but it was attempt {expected_at_least}."
+        if least == most
+        else "but it was attempt {expected_at_least} to {expected_at_most}."
+    )
+
+
+def _witness_agrees(facts: Facts) -> str:
+    if facts.get("kind") is None:
+        return "The database saw {statements} statements of {process}, a process that took no part in the run."
+    return (
+        "{process} said that its {kind} had succeeded, "
+        "but the database had seen {contradiction} that could have done it."
+    )
+
+
+# Each gives the sentence of an invariant; what is in braces are facts its query returns (harness/invariants/*.sql).
+_SENTENCES: Final[Mapping[str, Callable[[Facts], str]]] = {
+    "no-double-claim": _no_double_claim,
+    "no-lost-job": _no_lost_job,
+    "no-phantom-claim": _no_phantom_claim,
+    "batch-limit": lambda _: "{process} asked for at most {requested} jobs and was handed {returned}.",
+    "no-false-empty": lambda _: (
+        "{process} was told that the queue is empty while job {job} was free; it had been waiting for {waiting_ns}."
+    ),
+    "claim-order": _claim_order,
+    "terminal-once": lambda _: (
+        "Job {job} was completed by {earlier_process} and, {apart_ns} later, by {process}, and both were accepted."
+    ),
+    "attempts-counted": _attempts_counted,
+    "fenced-completion": lambda _: (
+        "{process}’s completion of job {job} was accepted although {later_process} had been handed the job since."
+    ),
+    "no-swallowed-error": lambda _: (
+        "{process}’s {kind} said ok although the last word of the database in it was {error_code}, on {statement}."
+    ),
+    "lock-errors": lambda _: (
+        "{process}’s {kind} ended with {error_code}, one of {errors} such errors; {claims_with_jobs} claims got jobs."
+    ),
+    "every-worker-served": lambda _: "{process} got none of the {jobs_of_all} jobs that were handed out.",
+    "statement-budget": lambda _: (
+        "Each further job in a batch adds {statements_per_job} to its statements: about 1 is N+1, about 0 is batched."
+    ),
+    "witness-agrees": _witness_agrees,
+    "worker-guard": lambda _: (
+        "{process} and {other_process} were both admitted to a single-worker file, for {together_ns} at the same time."
+    ),
+}

@@ -1,0 +1,1 @@
+"""What we claim about job queues and how we provoke it; the systems we know."""

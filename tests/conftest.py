@@ -1,0 +1,76 @@
+"""What tests of every room share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from harness.databases.postgres import Postgres, PostgresServer
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A started Postgres of our own, one for each pytest process; take databases from it with `fresh()`."""
+    with Postgres().serve() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _new_place() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="place-"))
+    folder.chmod(0o711)  # root's server runs as another user, who must get through
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def cold_place() -> Iterator[Path]:
+    """A folder for our own servers in which nothing was ever started."""
+    with _new_place() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def _session_place() -> Iterator[Path]:
+    with _new_place() as folder:
+        yield folder
+
+
+@pytest.fixture
+def warm_place(_session_place: Path) -> Iterator[Path]:
+    """A folder for our own servers where only the first start has to run initdb; a test must leave no run in it."""
+    yield _session_place
+    runs = _session_place / "runs"
+    assert not runs.exists() or not list(runs.iterdir()), "the test left a run behind"
+
+
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Give the URL of an empty database of an engine by name; Postgres is started only for a test that asks for it."""
+    with ExitStack() as stack:
+
+        def new(engine: str) -> str:
+            if engine == "sqlite":
+                return f"sqlite:///{tmp_path}/jobs.db"
+            url: str = stack.enter_context(request.getfixturevalue("postgres_server").fresh())
+            return url
+
+        yield new
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI nothing may be skipped: a skip there hides a part that CI should have installed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter is not None else []
+    if os.environ.get("CI") == "true" and reporter is not None and skipped:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line(f"{len(skipped)} skipped, but in CI nothing may be skipped.", red=True)

@@ -1,0 +1,636 @@
+"""Each invariant on literal histories: it holds, it is broken, it cannot be decided, and nothing happened at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from literal_history import History, Op, Process, Statement, judge
+
+from harness.invariants.judging import NAMES
+
+ENQUEUED = Op("setup", "enqueue", 0, 5, jobs=(7, 8), phase="setup")
+DRAINED = Op("quiet", "claim", 900, 910, requested=1, phase="quiet")
+
+
+def claim(process: str, start: int, done: int | None, *jobs: object, **more: object) -> Op:
+    return Op(process, "claim", start, done, jobs=jobs, requested=more.pop("requested", 1), **more)  # type: ignore[arg-type] # a literal's keywords are Op's
+
+
+def complete(process: str, start: int, done: int | None, *jobs: object, **more: object) -> Op:
+    return Op(process, "complete", start, done, jobs=jobs, **more)  # type: ignore[arg-type] # as above
+
+
+def fail(process: str, start: int, done: int | None, *jobs: object, **more: object) -> Op:
+    return Op(process, "fail", start, done, jobs=jobs, **more)  # type: ignore[arg-type] # as above
+
+
+def ops(*operations: Op) -> History:
+    return History(operations)
+
+
+def rounds(*statements_of_size: tuple[int, int]) -> History:
+    """One round for each (jobs obtained, statements): one claim and its reads."""
+    operations, statements, start = [], [], 1000
+    for jobs, count in statements_of_size:
+        operations += [
+            Op("w0", "round", start, start + 900, requested=jobs),
+            Op("w0", "claim", start + 10, start + 800, jobs=tuple(range(start, start + jobs)), requested=jobs),
+        ]
+        statements += [Statement("w0", start + 20 + n, start + 21 + n, "read") for n in range(count)]
+        statements += [
+            Statement("w0", start + 15, start + 16, "begin"),
+            Statement("w0", start + 790, start + 791, "commit"),
+        ]
+        start += 1000
+    return History(operations, statements)
+
+
+WRITE = Statement("w0", 11, 12, commits=True)
+TWO_WORKERS = (Process("w0", ended=950), Process("w1", ended=950))
+
+HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
+    "no-double-claim": [
+        ("two jobs, two workers", ops(claim("w0", 10, 20, 7), claim("w1", 10, 20, 8)), {}),
+        ("given back in between", ops(claim("w0", 10, 20, 7), fail("w0", 30, 40, 7), claim("w1", 35, 60, 7)), {}),
+        (
+            "perhaps given back in between",
+            ops(claim("w0", 10, 20, 7), fail("w0", 30, 40, 7, outcome="info"), claim("w1", 35, 60, 7)),
+            {},
+        ),
+        ("its lease could have run out", ops(claim("w0", 10, 20, 7), claim("w1", 100, 110, 7)), {"lease_ns": 100}),
+        (
+            "a heartbeat that was refused extends nothing",
+            ops(
+                claim("w0", 10, 20, 7), Op("w0", "heartbeat", 50, 60, jobs=(7,), accepted=()), claim("w1", 100, 110, 7)
+            ),
+            {"lease_ns": 100},
+        ),
+        (
+            "a heartbeat of another worker extends nothing",
+            ops(claim("w0", 10, 20, 7), Op("w2", "heartbeat", 50, 60, jobs=(7,)), claim("w1", 105, 120, 7)),
+            {"lease_ns": 100},
+        ),
+        ("unknown claims name no job", ops(claim("w0", 10, 20, 7), claim("w1", 30, 40, outcome="info")), {}),
+        (
+            "its holder was killed before",
+            ops(claim("w0", 10, 20, 7), Op("nemesis", "kill", 30, 31, jobs=("w0",)), claim("w1", 40, 50, 7)),
+            {},
+        ),
+        (
+            "its holder had ended",
+            History([claim("w0", 10, 20, 7), claim("w1", 40, 50, 7)], processes=[Process("w0", ended=30)]),
+            {},
+        ),
+        ("7 and '7' are two jobs", ops(claim("w0", 10, 20, 7), claim("w1", 40, 50, "7")), {}),
+        ("two schedules", ops(claim("w0", 10, 20, 7), claim("w1", 40, 50, 7, schedule=1)), {}),
+    ],
+    "no-lost-job": [
+        ("all finished", ops(ENQUEUED, claim("w0", 10, 20, 7, 8), complete("w0", 30, 40, 7, 8), DRAINED), {}),
+        (
+            "a completion of unknown outcome",
+            ops(ENQUEUED, claim("w0", 10, 20, 7, 8), complete("w0", 30, None, 7, 8), DRAINED),
+            {},
+        ),
+        ("given back for good", ops(ENQUEUED, claim("w0", 10, 20, 7, 8), fail("w0", 30, 40, 7, 8), DRAINED), {}),
+        (
+            "at most once, and the holder died",
+            History([ENQUEUED, claim("w0", 10, 20, 7, 8), DRAINED], processes=[Process("w0")]),
+            {"semantics": "at-most-once"},
+        ),
+    ],
+    "no-phantom-claim": [
+        ("enqueued", ops(ENQUEUED, claim("w0", 10, 20, 7)), {}),
+        (
+            "claimed while it was being enqueued",
+            ops(Op("setup", "enqueue", 10, 50, jobs=(7,)), claim("w0", 12, 20, 7)),
+            {},
+        ),
+    ],
+    "batch-limit": [("as many as asked", ops(claim("w0", 10, 20, 7, 8, requested=2)), {})],
+    "no-false-empty": [
+        ("nothing left", ops(ENQUEUED, claim("w0", 10, 20, 7, 8), claim("w1", 30, 40)), {}),
+        (
+            "claimed by another meanwhile",
+            ops(ENQUEUED, claim("w0", 10, 20, 7), claim("w0", 30, 40, 8), claim("w1", 15, 35)),
+            {},
+        ),
+        ("still being enqueued", ops(Op("setup", "enqueue", 0, 50, jobs=(7,)), claim("w0", 10, 20)), {}),
+        (
+            "a claim rolled back at the same time",
+            ops(ENQUEUED, claim("w0", 15, 25, outcome="fail", error="lock"), claim("w1", 10, 20)),
+            {},
+        ),
+        (
+            "an unknown claim may have taken it",
+            ops(ENQUEUED, claim("w0", 6, 8, outcome="info"), claim("w1", 10, 20)),
+            {},
+        ),
+        (
+            "given back and never seen again: it may be dead",
+            ops(
+                Op("setup", "enqueue", 0, 5, jobs=(7,)),
+                claim("w0", 10, 20, 7),
+                fail("w0", 30, 40, 7),
+                claim("w1", 50, 60),
+            ),
+            {},
+        ),
+    ],
+    "claim-order": [
+        ("in the order enqueued", ops(ENQUEUED, claim("w0", 10, 20, 7), claim("w1", 30, 40, 8)), {}),
+        ("at the same time", ops(ENQUEUED, claim("w0", 10, 20, 8), claim("w1", 15, 40, 7)), {}),
+        (
+            "enqueues that overlap have no order",
+            ops(
+                Op("setup", "enqueue", 0, 5, jobs=(7,)),
+                Op("w1", "enqueue", 3, 6, jobs=(8,)),
+                claim("w0", 10, 20, 8),
+                claim("w0", 30, 40, 7),
+            ),
+            {},
+        ),
+        (
+            "what was given back may queue at the end",
+            ops(
+                ENQUEUED, claim("w0", 10, 20, 7), fail("w0", 22, 24, 7), claim("w0", 30, 40, 8), claim("w0", 50, 60, 7)
+            ),
+            {},
+        ),
+    ],
+    "terminal-once": [
+        ("once each", ops(complete("w0", 10, 20, 7), complete("w1", 10, 20, 8)), {}),
+        ("the second was refused", ops(complete("w0", 10, 20, 7), complete("w1", 30, 40, 7, accepted=())), {}),
+        ("the second is unknown", ops(complete("w0", 10, 20, 7), complete("w1", 30, 40, 7, outcome="info")), {}),
+    ],
+    "attempts-counted": [
+        ("1, then 2", ops(claim("w0", 10, 20, 7, attempts=(1,)), claim("w1", 30, 40, 7, attempts=(2,))), {}),
+        (
+            "a claim of unknown outcome may have been the second",
+            ops(
+                claim("w0", 10, 20, 7, attempts=(1,)),
+                claim("w1", 22, 24, outcome="info"),
+                claim("w1", 30, 40, 7, attempts=(3,)),
+            ),
+            {},
+        ),
+        (
+            "two at the same time, whichever was first",
+            ops(claim("w0", 10, 40, 7, attempts=(2,)), claim("w1", 20, 30, 7, attempts=(1,))),
+            {},
+        ),
+    ],
+    "fenced-completion": [
+        (
+            "the stale one was refused",
+            ops(
+                claim("w0", 10, 20, 7, tokens=(1,)),
+                claim("w1", 30, 40, 7, tokens=(2,)),
+                complete("w0", 50, 60, 7, tokens=(1,), accepted=()),
+                complete("w1", 50, 60, 7, tokens=(2,)),
+            ),
+            {},
+        ),
+        (
+            "it was completed before the other claim returned",
+            ops(
+                claim("w0", 10, 20, 7, tokens=(1,)),
+                claim("w1", 30, 40, 7, tokens=(2,)),
+                complete("w0", 35, 60, 7, tokens=(1,)),
+            ),
+            {},
+        ),
+    ],
+    "no-swallowed-error": [
+        (
+            "it tried again and won",
+            History(
+                [claim("w0", 10, 50, 7)],
+                [Statement("w0", 11, 12, error="lock"), Statement("w0", 13, 14, "rollback"), Statement("w0", 20, 21)],
+            ),
+            {},
+        ),
+        ("it said so", History([claim("w0", 10, 50, outcome="fail")], [Statement("w0", 11, 12, error="lock")]), {}),
+    ],
+    "lock-errors": [
+        (
+            "1 in 100",
+            ops(
+                *(claim("w0", n, n + 1, n) for n in range(100)),
+                claim("w1", 5, 6, outcome="fail", error="lock"),
+                claim("w1", 7, 8, outcome="fail", error="constraint"),
+            ),
+            {},
+        ),
+    ],
+    "every-worker-served": [
+        ("both served", History([claim("w0", 10, 20, 7), claim("w1", 10, 20, 8)], processes=TWO_WORKERS), {}),
+        ("nobody served", History([claim("w0", 10, 20), claim("w1", 10, 20)], processes=TWO_WORKERS), {}),
+    ],
+    "statement-budget": [("2 whatever the batch", rounds((1, 2), (10, 2), (100, 2)), {})],
+    "witness-agrees": [
+        ("it wrote before it had jobs", History([claim("w0", 10, 20, 7)], [WRITE]), {}),
+        ("it had fetched ahead", History([claim("w0", 10, 20, 7), claim("w0", 30, 40, 8)], [WRITE]), {}),
+        (
+            "on Postgres a read may call a function that writes",
+            History([claim("w0", 10, 20, 7)], [Statement("w0", 11, 12, "read")]),
+            {"database": "postgres"},
+        ),
+    ],
+    "worker-guard": [
+        ("the second was refused", ops(Op("w0", "open", 10, 20), Op("w1", "open", 30, 40, outcome="fail")), {}),
+        (
+            "one after the other",
+            ops(Op("w0", "open", 10, 20), Op("w0", "close", 30, 40), Op("w1", "open", 35, 50)),
+            {},
+        ),
+        (
+            "the first was killed",
+            ops(Op("w0", "open", 10, 20), Op("nemesis", "kill", 30, 31, jobs=("w0",)), Op("w1", "open", 40, 50)),
+            {},
+        ),
+        (
+            "the first had ended",
+            History([Op("w0", "open", 10, 20), Op("w1", "open", 40, 50)], processes=[Process("w0", ended=30)]),
+            {},
+        ),
+    ],
+    "guard-released": [
+        (
+            "the next one within a second",
+            ops(
+                Op("nemesis", "kill", 30, 31, jobs=("w0",)),
+                Op("w1", "open", 40, 50, outcome="fail"),
+                Op("w1", "open", 10**9, 10**9 + 1),
+            ),
+            {},
+        )
+    ],
+}
+
+BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], dict[str, object]]]] = {
+    "no-double-claim": [
+        ("two workers", ops(claim("w0", 10, 20, 7), claim("w1", 30, 40, 7)), {}, (1, 2), {"job": 7, "holder": "w0"}),
+        ("twice in one answer", ops(claim("w0", 10, 20, "a", "a")), {"lease_ns": 1}, (1,), {"job": "a"}),
+        (
+            "finished, then handed out again",
+            ops(claim("w0", 10, 20, 7), complete("w0", 30, 40, 7), claim("w1", 900, 950, 7)),
+            {"lease_ns": 100},
+            (1, 3),
+            {"finished_before": True},
+        ),
+        (
+            "its lease was still running",
+            ops(claim("w0", 10, 20, 7), Op("w0", "heartbeat", 50, 60, jobs=(7,)), claim("w1", 100, 110, 7)),
+            {"lease_ns": 100},
+            (1, 3),
+            {"taker": "w1"},
+        ),
+        (
+            "a heartbeat of another worker extends nothing, but its own does",
+            ops(
+                claim("w0", 10, 20, 7),
+                Op("w0", "heartbeat", 30, 40, jobs=(7,)),
+                Op("w2", "heartbeat", 1, 2, jobs=(7,)),
+                claim("w1", 120, 125, 7),
+            ),
+            {"lease_ns": 100},
+            (2, 4),
+            {},
+        ),
+        (
+            "somebody else gave it back",
+            ops(claim("w0", 10, 20, 7), fail("w1", 30, 40, 7), claim("w1", 50, 60, 7)),
+            {},
+            (1, 3),
+            {},
+        ),
+        (
+            "the giving back was refused",
+            ops(claim("w0", 10, 20, 7), fail("w0", 30, 40, 7, accepted=()), claim("w1", 50, 60, 7)),
+            {},
+            (1, 3),
+            {},
+        ),
+    ],
+    "no-lost-job": [
+        (
+            "never handed out",
+            ops(ENQUEUED, claim("w0", 10, 20, 7), complete("w0", 30, 40, 7), DRAINED),
+            {},
+            (1, 4),
+            {"job": 8},
+        ),
+        (
+            "never finished",
+            ops(ENQUEUED, claim("w0", 10, 20, 7, 8), complete("w0", 30, 40, 7), DRAINED),
+            {},
+            (1, 2, 4),
+            {"job": 8, "fate": "never finished", "holder": "w0"},
+        ),
+        (
+            "the right holder was refused",
+            ops(ENQUEUED, claim("w0", 10, 20, 7, 8), complete("w0", 30, 40, 7, 8, accepted=(0,)), DRAINED),
+            {},
+            (1, 2, 4),
+            {"job": 8},
+        ),
+    ],
+    "no-phantom-claim": [
+        ("nobody enqueued it", ops(ENQUEUED, claim("w0", 10, 20, 9)), {}, (2,), {"job": 9, "enqueued_as_job": None}),
+        ("another type", ops(ENQUEUED, claim("w0", 10, 20, "7")), {}, (2,), {"job": "7", "enqueued_as_job": 7}),
+        (
+            "before it was enqueued",
+            ops(claim("w0", 10, 20, 7), Op("setup", "enqueue", 30, 40, jobs=(7,))),
+            {},
+            (1, 2),
+            {"enqueued_later": True},
+        ),
+    ],
+    "batch-limit": [("one too many", ops(claim("w0", 10, 20, 7, 8)), {}, (1,), {"requested": 1, "returned": 2})],
+    "no-false-empty": [
+        (
+            "a job was waiting",
+            ops(ENQUEUED, claim("w0", 10, 20, 7), claim("w1", 30, 40), claim("w0", 50, 60, 8)),
+            {},
+            (1, 3),
+            {"job": 8},
+        ),
+        ("a job nobody ever got", ops(ENQUEUED, claim("w0", 10, 20, 7), claim("w1", 30, 40)), {}, (1, 3), {"job": 8}),
+        (
+            "a job given back",
+            ops(
+                Op("setup", "enqueue", 0, 5, jobs=(7,)),
+                claim("w0", 10, 20, 7),
+                fail("w0", 30, 40, 7),
+                claim("w1", 50, 60),
+                claim("w1", 70, 80, 7),
+            ),
+            {},
+            (3, 4),
+            {"job": 7},
+        ),
+    ],
+    "claim-order": [
+        (
+            "the later first",
+            ops(ENQUEUED, claim("w0", 10, 20, 8), claim("w1", 30, 40, 7)),
+            {},
+            (1, 2),
+            {"job": 8, "better_job": 7},
+        ),
+        (
+            "the greater priority passed over",
+            ops(
+                Op("setup", "enqueue", 0, 2, jobs=(7,), priorities=(0,)),
+                Op("setup", "enqueue", 3, 5, jobs=(8,), priorities=(5,)),
+                claim("w0", 10, 20, 7),
+            ),
+            {},
+            (1, 2, 3),
+            {"better_priority": 5},
+        ),
+        (
+            "the earlier enqueue passed over",
+            ops(
+                Op("setup", "enqueue", 0, 2, jobs=(7,)),
+                Op("setup", "enqueue", 3, 5, jobs=(8,)),
+                claim("w0", 10, 20, 8),
+                claim("w0", 30, 40, 7),
+            ),
+            {},
+            (1, 2, 3),
+            {"better_job": 7},
+        ),
+        (
+            "within one answer",
+            ops(ENQUEUED, claim("w0", 10, 20, 8, 7, requested=2)),
+            {},
+            (1, 2),
+            {"wrong": "the answer is out of order"},
+        ),
+    ],
+    "terminal-once": [
+        ("twice", ops(complete("w0", 10, 20, 7), complete("w1", 30, 40, 7)), {}, (1, 2), {"job": 7}),
+    ],
+    "attempts-counted": [
+        ("starts at 2", ops(claim("w0", 10, 20, 7, attempts=(2,))), {}, (1,), {"attempt": 2, "expected_at_most": 1}),
+        (
+            "1 again",
+            ops(claim("w0", 10, 20, 7, attempts=(1,)), claim("w1", 30, 40, 7, attempts=(1,))),
+            {},
+            (1, 2),
+            {"expected_at_least": 2},
+        ),
+    ],
+    "fenced-completion": [
+        (
+            "a stale token was accepted",
+            ops(
+                claim("w0", 10, 20, 7, tokens=(1,)),
+                claim("w1", 30, 40, 7, tokens=(2,)),
+                complete("w0", 50, 60, 7, tokens=(1,)),
+            ),
+            {},
+            (2, 3),
+            {"job": 7, "token": 1, "later_token": 2, "later_process": "w1"},
+        ),
+    ],
+    "no-swallowed-error": [
+        (
+            "empty because of a lock",
+            History(
+                [claim("w0", 10, 50)], [Statement("w0", 11, 12, error="lock"), Statement("w0", 13, 14, "rollback")]
+            ),
+            {},
+            (1,),
+            {"error_kind": "lock"},
+        ),
+    ],
+    "lock-errors": [
+        (
+            "2 in 100",
+            ops(
+                *(claim("w0", n, n + 1, n) for n in range(100)),
+                claim("w1", 205, 206, outcome="fail", error="lock"),
+                complete("w1", 207, 208, 7, outcome="info", error="deadlock"),
+            ),
+            {},
+            (101,),
+            {"errors": 2, "claims_with_jobs": 100},
+        ),
+    ],
+    "every-worker-served": [
+        (
+            "one got nothing",
+            History([claim("w0", 10, 20, 7), claim("w1", 10, 20)], processes=TWO_WORKERS),
+            {},
+            (2,),
+            {"process": "w1"},
+        ),
+        ("one never claimed", History([claim("w0", 10, 20, 7)], processes=TWO_WORKERS), {}, (), {"process": "w1"}),
+    ],
+    "statement-budget": [
+        (
+            "one a job",
+            rounds((1, 2), (10, 11), (100, 101)),
+            {},
+            (1, 3, 5),
+            {"statements_per_job": 1.0, "statements_per_claim": 1.0},
+        ),
+    ],
+    "witness-agrees": [
+        (
+            "no write on SQLite",
+            History([claim("w0", 10, 20, 7)], [Statement("w0", 11, 12, "read")]),
+            {},
+            (1,),
+            {"process": "w0"},
+        ),
+        ("the write came later", History([claim("w0", 5, 9, 7)], [WRITE]), {}, (1,), {"process": "w0"}),
+        (
+            "a stranger's statements",
+            History([claim("w0", 10, 20, 7)], [WRITE, Statement("x", 1, 2)]),
+            {},
+            (),
+            {"process": "x", "contradiction": "unknown process"},
+        ),
+    ],
+    "worker-guard": [
+        (
+            "both admitted",
+            ops(
+                Op("w0", "open", 10, 20), Op("w1", "open", 30, 40), Op("w0", "close", 50, 60), Op("w1", "claim", 70, 80)
+            ),
+            {},
+            (1, 2),
+            {"process": "w0", "other_process": "w1"},
+        ),
+    ],
+    "guard-released": [
+        (
+            "refused for more than a second",
+            ops(
+                Op("nemesis", "kill", 30, 31, jobs=("w0",)),
+                Op("w1", "open", 40, 50, outcome="fail"),
+                Op("w1", "open", 10**9, 10**9 + 40, outcome="fail"),
+            ),
+            {},
+            (2, 3),
+            {"admitted_later": False},
+        ),
+    ],
+}
+
+UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
+    "no-double-claim": [
+        (
+            "the id was given to two jobs",
+            ops(
+                Op("setup", "enqueue", 0, 5, jobs=(7,)),
+                claim("w0", 10, 20, 7),
+                Op("setup", "enqueue", 30, 35, jobs=(7,)),
+                claim("w1", 40, 50, 7),
+            ),
+            {},
+        )
+    ],
+    "no-lost-job": [
+        ("never drained", ops(ENQUEUED, claim("w0", 10, 20, 7)), {}),
+        ("drained before it was enqueued", ops(DRAINED, Op("w0", "enqueue", 920, 930, jobs=(7,))), {}),
+        ("an unknown claim may have taken it", ops(ENQUEUED, claim("w0", 10, 20, outcome="info"), DRAINED), {}),
+        ("its lease may still run", ops(ENQUEUED, claim("w0", 10, 20, 7, 8), DRAINED), {"lease_ns": 5000}),
+    ],
+    "no-phantom-claim": [
+        (
+            "an unknown enqueue may have made it",
+            ops(Op("setup", "enqueue", 0, 5, outcome="info", requested=1), claim("w0", 10, 20, 7)),
+            {},
+        )
+    ],
+    "batch-limit": [("no claim", ops(ENQUEUED), {})],
+    "no-false-empty": [("no enqueue", ops(claim("w0", 10, 20)), {})],
+    "claim-order": [("no claim", ops(ENQUEUED), {})],
+    "terminal-once": [("no complete", ops(ENQUEUED), {})],
+    "attempts-counted": [("no job was handed out", ops(claim("w0", 10, 20)), {})],
+    "fenced-completion": [("no job was handed out", ops(claim("w0", 10, 20), complete("w0", 30, 40)), {})],
+    "no-swallowed-error": [("the witness saw nothing", ops(claim("w0", 10, 20, 7)), {})],
+    "lock-errors": [("no claim", ops(ENQUEUED), {})],
+    "every-worker-served": [("no claim", History([ENQUEUED], processes=TWO_WORKERS), {})],
+    "statement-budget": [("one size only", rounds((10, 11), (10, 11)), {})],
+    "witness-agrees": [("the witness saw nothing", ops(claim("w0", 10, 20, 7)), {})],
+    "worker-guard": [("nobody was admitted", ops(Op("w0", "open", 10, 20, outcome="fail")), {})],
+    "guard-released": [
+        ("nobody asked", ops(Op("w0", "open", 10, 20), Op("nemesis", "kill", 30, 31, jobs=("w0",))), {}),
+    ],
+}
+
+NOT_APPLICABLE: list[tuple[str, History, dict[str, object]]] = [
+    ("no-double-claim", ops(claim("w0", 10, 20, 7), claim("w1", 30, 40, 7)), {"semantics": "at-least-once"}),
+    ("claim-order", ops(ENQUEUED, claim("w0", 10, 20, 8), claim("w1", 30, 40, 7)), {"ordered": False}),
+    ("attempts-counted", ops(claim("w0", 10, 20, 7)), {}),
+    ("fenced-completion", ops(claim("w0", 10, 20, 7), complete("w0", 30, 40, 7)), {}),
+    ("no-swallowed-error", History([claim("w0", 10, 20)], [WRITE]), {"witness": "none"}),
+    ("witness-agrees", ops(claim("w0", 10, 20, 7)), {"witness": "none"}),
+    ("statement-budget", rounds((1, 2), (10, 11)), {"witness": "none"}),
+    ("lock-errors", ops(claim("w0", 10, 20, outcome="fail", error="lock")), {"faults": True}),
+]
+
+
+def cases(table: dict[str, list[tuple[object, ...]]]) -> list[object]:  # pragma: no branch
+    return [pytest.param(name, *case[1:], id=f"{name}: {case[0]}") for name, listed in table.items() for case in listed]
+
+
+def test_every_invariant_has_histories_of_each_sort() -> None:
+    """A new invariant is not finished before its literal histories are."""
+    assert set(HOLDS) == set(BROKEN) == set(UNDECIDABLE) == set(NAMES)
+
+
+@pytest.mark.parametrize(("name", "history", "context"), cases(HOLDS))  # type: ignore[arg-type] # tables differ in width
+def test_a_right_history_holds(tmp_path: Path, name: str, history: History, context: dict[str, object]) -> None:
+    judgement = judge(tmp_path, name, history, **context)
+    assert (judgement.state, judgement.findings) == ("holds", ())
+
+
+@pytest.mark.parametrize(("name", "history", "context", "operations", "facts"), cases(BROKEN))  # type: ignore[arg-type] # as above
+def test_a_wrong_history_is_broken_and_says_by_what(
+    tmp_path: Path,
+    *,
+    name: str,
+    history: History,
+    context: dict[str, object],
+    operations: tuple[int, ...],
+    facts: dict[str, object],
+) -> None:
+    judgement = judge(tmp_path, name, history, **context)
+    assert judgement.state == "broken"
+    finding = judgement.findings[0]
+    assert finding.operations == operations
+    assert {key: finding.facts[key] for key in facts} == facts
+    if name not in ("lock-errors",):  # a row an operation
+        assert judgement.count == 1
+
+
+@pytest.mark.parametrize(("name", "history", "context"), cases(UNDECIDABLE))  # type: ignore[arg-type] # as above
+def test_what_nobody_can_tell_is_undecidable_with_a_reason(
+    tmp_path: Path, name: str, history: History, context: dict[str, object]
+) -> None:
+    judgement = judge(tmp_path, name, history, **context)
+    assert (judgement.state, judgement.count, judgement.findings) == ("undecidable", 0, ())
+    assert judgement.reason
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_empty_history_is_undecidable(tmp_path: Path, name: str) -> None:
+    judgement = judge(tmp_path, name, History())
+    assert judgement.state == "undecidable"
+    assert judgement.reason.startswith("The history has no ")
+
+
+@pytest.mark.parametrize(("name", "history", "context"), NOT_APPLICABLE)
+def test_what_the_system_does_not_offer_is_not_applicable(
+    tmp_path: Path, name: str, history: History, context: dict[str, object]
+) -> None:
+    judgement = judge(tmp_path, name, history, **context)
+    assert judgement.state == "not applicable"
+    assert judgement.reason

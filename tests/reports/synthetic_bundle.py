@@ -1,0 +1,310 @@
+"""Bundles as a run leaves them, made of plain dictionaries; a test changes what it is about."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+BATCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+Json = dict[str, Any]
+
+
+def operation(number: int, process: str, kind: str, invoked: float, completed: float | None, **more: Any) -> Json:
+    """One operation as a bundle keeps it."""
+    base: Json = {
+        "operation": number,
+        "process": process,
+        "kind": kind,
+        "phase": "main",
+        "outcome": "ok",
+        "requested": None,
+    }
+    return {**base, "invoked_ms": invoked, "completed_ms": completed, "jobs": [], "tokens": [], "error": None, **more}
+
+
+def judged(invariant: str, state: str = "holds", count: int = 0, severity: str = "violation", reason: str = "") -> Json:
+    """What one invariant said."""
+    return {"invariant": invariant, "state": state, "severity": severity, "count": count, "reason": reason}
+
+
+def result(system: str, database: str = "sqlite", scenario: str = "claim-race", **more: Any) -> Json:
+    """A passing race of the system, with the given keys replaced."""
+    workers = [
+        {"process": f"w{i}", "pid": 100 + i, "claims": 25, "jobs": 230 + 7 * i, "empty": 3, "errors": 0}
+        for i in range(8)
+    ]
+    base: Json = {
+        "scenario": scenario,
+        "system": system,
+        "database": database,
+        "mode": "race",
+        "verdict": "pass",
+        "reasons": [],
+        "findings": [],
+        "coverage": {
+            "workers": 8,
+            "jobs": 2000,
+            "claims": 214,
+            "overlapping_claims": 641,
+            "operations": 2019,
+            "opens": 0,
+            "control": "caught",
+        },
+        "measurements": {
+            "claims_per_second": {"value": 1890.4, "unit": "claims/s"},
+            "jobs_per_second": {"value": 18904.0, "unit": "jobs/s"},
+            "statements_per_claim": {"value": 4.0, "unit": "statements"},
+            "transactions_per_claim": {"value": 1.0, "unit": "transactions"},
+            "round_trips_per_claim": {"value": 4.0 if database == "postgres" else None, "unit": "round trips"},
+            "lock_errors": {"value": 0, "unit": "errors"},
+            "claim_ms_p50": {"value": 0.41, "unit": "ms"},
+            "claim_ms_p99": {"value": 12.3, "unit": "ms"},
+            "slowest_claim_ms": {"value": 212.0, "unit": "ms"},
+        },
+        "role": "subject",
+        "expected": None,
+        "story": "",
+        "right": True,
+        "judgements": [
+            judged("no-double-claim"),
+            judged("no-lost-job"),
+            judged("no-phantom-claim"),
+            judged("batch-limit"),
+            judged("no-false-empty"),
+            judged("claim-order"),
+            judged("terminal-once"),
+            judged("attempts-counted"),
+            judged("fenced-completion"),
+            judged("no-swallowed-error"),
+            judged("lock-errors"),
+            judged("every-worker-served", severity="warning"),
+            judged("witness-agrees"),
+        ],
+        "evidence": [
+            {"name": "every worker took part", "present": True, "reason": "8 of 8 workers claimed", "remedy": ""},
+            {"name": "claims overlapped", "present": True, "reason": "641 claims of different workers", "remedy": ""},
+        ],
+        "operations": [],
+        "processes": workers,
+        "series": {},
+        "durability": {"journal_mode": "wal", "synchronous": "FULL"} if database == "sqlite" else {"fsync": "on"},
+        "doubts": [],
+        "commands": {
+            "again": f"contend run {scenario} --system {system} --database {database} --seed 7",
+            "check": "contend check runs/20261122-194900",
+        },
+    }
+    return {**base, **more}
+
+
+def broken(base: Json, invariant: str, count: int, evidence: list[Json], operations: list[Json], **more: Any) -> Json:
+    """The same result with one invariant broken."""
+    judgements = [j for j in base["judgements"] if j["invariant"] != invariant]
+    return {
+        **base,
+        "verdict": "fail",
+        "reasons": [f"{invariant}: {count} found"],
+        "judgements": [judged(invariant, "broken", count), *judgements],
+        "findings": [
+            *base["findings"],
+            {"invariant": invariant, "count": count, "evidence": evidence, "replay": base["commands"]["again"]},
+        ],
+        "operations": [*base["operations"], *operations],
+        **more,
+    }
+
+
+def double_claim(system: str, database: str, **more: Any) -> Json:
+    """A control that handed job 7 to two workers, caught by it."""
+    operations = [
+        operation(
+            12, "w0", "claim", 10.1, 11.4, requested=10, jobs=[7, 8, 9, 10, 11, 12, 13, 14, 15, 16], tokens=[1] * 10
+        ),
+        operation(
+            19, "w3", "claim", 10.6, 12.6, requested=10, jobs=[7, 8, 9, 10, 11, 12, 13, 14, 15, 16], tokens=[2] * 10
+        ),
+        operation(31, "w1", "claim", 14.0, 15.1, requested=10, jobs=[21, 22, 23], tokens=[1] * 3),
+        operation(33, "w2", "claim", 15.4, 16.1, requested=10, jobs=[22, 23], tokens=[1] * 2),
+    ]
+    evidence: list[Json] = [
+        {
+            "job": 7,
+            "holder": "w0",
+            "taker": "w3",
+            "apart_ns": 1_200_000,
+            "finished_before": False,
+            "operations": [12, 19],
+        },
+        {
+            "job": 8,
+            "holder": "w0",
+            "taker": "w3",
+            "apart_ns": 1_200_000,
+            "finished_before": False,
+            "operations": [12, 19],
+        },
+        {
+            "job": 22,
+            "holder": "w1",
+            "taker": "w2",
+            "apart_ns": 1_000_000,
+            "finished_before": True,
+            "operations": [31, 33],
+        },
+    ]
+    shown = {"role": "control", "expected": "no-double-claim", "right": False, **more}
+    return broken(result(system, database), "no-double-claim", 1203, evidence, operations, **shown)
+
+
+def batches(system: str, database: str, per_job: float, base: float, *, timed: bool = False, **more: Any) -> Json:
+    """A claim-batch result whose claims take `base + per_job * batch` statements."""
+    statements = {b: base + per_job * b for b in BATCHES}
+    times = [
+        {
+            "latency_ms": latency,
+            "batch": b,
+            "baseline": "reference:select-then-update",
+            "baseline_ms": [(1 + b) * (0.09 + latency) * s for s in (0.9, 1.0, 1.04, 1.2, 0.97)],
+            "system_ms": [(0.35 + 0.004 * b + latency) * s for s in (0.92, 1.0, 1.1, 1.3, 0.99)],
+            "ratio": {"median": m, "low": m * 0.92, "high": m * 1.1, "pairs": 5},
+        }
+        for latency in ((0, 1, 5, 20) if database == "postgres" else (0,))
+        for b in BATCHES
+        if latency * b < 5000
+        for m in ((1 + b) * (0.09 + latency) / (0.35 + 0.004 * b + latency),)
+    ]
+    series = {
+        "counts": [
+            {"batch": b, "statements": n, "transactions": 1.0, "round_trips": n if database == "postgres" else None}
+            for b, n in statements.items()
+        ],
+        "times": times if timed else [],
+        "left_out": [{"latency_ms": 20.0, "batch": 1000, "reason": "one N+1 claim would take about 20.0 s"}]
+        if timed and database == "postgres"
+        else [],
+    }
+    measurements = {
+        "statements_per_job": {"value": per_job, "unit": "statements/job"},
+        "statements_per_claim_at_100": {"value": statements[100], "unit": "statements"},
+    }
+    judgements = [judged("statement-budget"), judged("witness-agrees")]
+    return result(
+        system, database, "claim-batch", series=series, measurements=measurements, judgements=judgements,
+        coverage={"operations": 410, "control": "caught"}, processes=[], **more,
+    )  # fmt: skip
+
+
+def n_plus_1(system: str, database: str, base: float = 1.0) -> Json:
+    """A control whose claim costs one statement for each job, caught by it."""
+    operations = [
+        operation(3, "w0", "round", 1.0, 9.0, requested=1, jobs=[1]),
+        operation(9, "w0", "round", 20.0, 95.0, requested=1000, jobs=list(range(1000))),
+    ]
+    evidence: list[Json] = [{"operations": [3, 9], "statements_per_job": 1.0, "statements_per_claim": 1.0}]
+    return broken(
+        batches(system, database, 1.0, base, right=False),
+        "statement-budget", 1, evidence, operations, role="control", expected="statement-budget",
+    )  # fmt: skip
+
+
+def catalogue() -> list[Json]:
+    """Roughly what a default run leaves."""
+    locked = [
+        operation(
+            n, f"w{n % 4}", "claim", 3.0 + n, 3.2 + n, outcome="fail", requested=10,
+            error={"class": "sqlite3.OperationalError", "code": "SQLITE_BUSY", "message": "database is locked"},
+        )
+        for n in range(1, 5)
+    ]  # fmt: skip
+    too_many = [operation(41, "w5", "claim", 4.0, 6.5, requested=5, jobs=list(range(1, 52)))]
+    deferred = broken(
+        result("reference:deferred-batch"), "lock-errors", 15357,
+        [
+            {"operations": [n], "kind": "claim", "process": f"w{n % 4}", "error_code": "SQLITE_BUSY",
+             "errors": 15357, "claims_with_jobs": 200}
+            for n in range(1, 5)
+        ],
+
+        locked, role="control", expected="lock-errors", right=False,
+        story="BEGIN + SELECT + one UPDATE + COMMIT: no double claim, but a storm of “database is locked”.",
+    )  # fmt: skip
+    deferred["measurements"]["lock_errors"]["value"] = 15357
+    cas = result("reference:compare-and-set", story="One guarded UPDATE for each task by its known id.")
+    cas["measurements"]["statements_per_claim"]["value"] = 11.2
+    batch_limit = broken(
+        result("reference:in-subquery-limit", "postgres"), "batch-limit", 1,
+        [{"operations": [41], "process": "w5", "requested": 5, "returned": 51}],
+
+        too_many, role="control", expected="batch-limit", right=False,
+    )  # fmt: skip
+    untold = judged("claim-order", "not applicable", reason="The system does not declare `ordered = True`.")
+    skip_locked = result("reference:skip-locked", "postgres")
+    skip_locked["judgements"] = [untold if j["invariant"] == "claim-order" else j for j in skip_locked["judgements"]]
+    return [
+        double_claim(
+            "reference:select-then-update", "sqlite",
+            story="One SELECT and N UPDATEs, with no transaction around them: two workers claim the same task.",
+        ),
+        deferred,
+        result("reference:immediate-batch", story="BEGIN IMMEDIATE and a retry: clean, if unfair."),
+        cas,
+        result("reference:update-returning"),
+        double_claim("reference:select-then-update", "postgres"),
+        double_claim("reference:scalar-subquery", "postgres"),
+        result("reference:for-update", "postgres"),
+        skip_locked,
+        result("reference:skip-locked-cte", "postgres", doubts=["Other processes used 41 % of the machine meanwhile."]),
+        batch_limit,
+        n_plus_1("reference:select-then-update", "sqlite"),
+        batches("reference:immediate-batch", "sqlite", 0.0, 4.0, timed=True),
+        n_plus_1("reference:compare-and-set", "sqlite"),
+        n_plus_1("reference:select-then-update", "postgres"),
+        batches("reference:skip-locked", "postgres", 0.0, 4.0),
+        batches("reference:skip-locked-cte", "postgres", 0.0, 1.0, timed=True),
+        result(
+            "reference:single-worker", scenario="worker-guard", measurements={}, processes=[],
+            coverage={"operations": 44},
+            judgements=[judged("worker-guard")],
+        ),
+    ]  # fmt: skip
+
+
+def write(folder: Path, results: list[Json] | None = None, verdict: str = "pass", **head: Any) -> Path:
+    """Write a bundle and give its folder; `head` replaces keys of bundle.json."""
+    kept = catalogue() if results is None else results
+    start: Json = {
+        "schema": 1,
+        "stage": "judged",
+        "contend": "0.1.0",
+        "created": "2026-11-22T19:49:00Z",
+        "argv": ["run"],
+        "seed": 7,
+        "profile": "quick",
+        "machine": {
+            "cpu": "Some CPU @ 2.40GHz",
+            "cores": 2,
+            "memory_gib": 24.0,
+            "python": "3.11.7",
+            "system": "Linux 6.1",
+        },
+        "conditions": {
+            "sqlite": {"version": "3.40.1", "journal_mode": "wal", "synchronous": "FULL"},
+            "postgres": {"version": "18.6", "fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"},
+        },
+        "doubts": ["Only 2 cores for 8 workers: rates say more about the machine than about the claim."],
+        "finished": True,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bundle.json").write_text(json.dumps({**start, **head}))
+    for i, each in enumerate(kept):
+        name = f"{i:02d}-{each['scenario']}-{i}-{each['database']}"
+        (folder / "results" / name).mkdir(parents=True)
+        (folder / "results" / name / "result.json").write_text(json.dumps({**each, "folder": name}))
+    listed = {
+        "results": [r for r in kept if r["role"] == "subject"],
+        "controls": [r for r in kept if r["role"] != "subject"],
+    }
+    summary: Json = {"schema": 1, "verdict": verdict, "bundle": "runs/20261122-194900", **listed}
+    (folder / "results.json").write_text(json.dumps(summary))
+    return folder

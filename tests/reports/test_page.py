@@ -1,0 +1,508 @@
+"""The page: what it says of a run, that it is one quiet file, and that nothing a system says can harm it."""
+
+from __future__ import annotations
+
+import errno
+import html
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic_bundle import (
+    BATCHES,
+    batches,
+    broken,
+    catalogue,
+    double_claim,
+    judged,
+    n_plus_1,
+    operation,
+    result,
+    write,
+)
+
+from harness.errors import OutputUnwritable
+from reports.page import write_page
+
+INLINE = {"a", "abbr", "b", "bdi", "code", "mark", "strong"}
+VOID = {"meta", "link", "br", "img", "input", "hr", "source"}
+
+
+class Page(HTMLParser):
+    """A page taken apart: its text, the attributes of every element, whether every element is closed."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.source = source
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.places: list[tuple[str, tuple[str, ...]]] = []
+        self.feed(source)
+        self.close()
+        self.text = " ".join("".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {key: value or "" for key, value in attrs}))
+        if tag not in INLINE:
+            self.words.append(" ")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {key: value or "" for key, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+            self.places.append((data, tuple(self.open)))
+
+    def values(self, attribute: str) -> list[str]:
+        return [attrs[attribute] for _, attrs in self.elements if attribute in attrs]
+
+
+def page_of(folder: Path, results: list[dict[str, Any]] | None = None, verdict: str = "pass", **head: Any) -> Page:
+    return Page(write_page(write(folder, results, verdict, **head)).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The page of roughly what a default run leaves."""
+    return page_of(tmp_path_factory.mktemp("bundle") / "20261122-194900")
+
+
+# --- what it says --------------------------------------------------------------------------------------------------
+
+
+def test_a_pass_says_in_words_what_it_covered_and_that_the_controls_were_caught(whole: Page) -> None:
+    hero = whole.text[: whole.text.index("What was tried")]
+    assert "✓ Pass" in hero
+    assert "All 10 results held every invariant asked of them. All 8 known-wrong controls were caught" in hero
+    assert "overlapping claims in claim-race, claim-batch and worker-guard, on SQLite 3.40.1 and Postgres 18.6." in hero
+
+
+def test_a_fail_names_what_broke_first(tmp_path: Path) -> None:
+    failing = double_claim("mine.py:Queue", "sqlite", role="subject", expected=None, right=None)
+    page = page_of(tmp_path / "b", [result("reference:immediate-batch"), failing], "fail")
+    hero = page.text[: page.text.index("What was tried")]
+    assert "✗ Fail 1 of 2 results passed." in hero
+    assert "mine.py:Queue claim-race on SQLite: no-double-claim: 1203 found" in hero
+    assert "caught, as it must be" not in page.text
+
+
+def test_a_run_of_one_system_states_the_coverage_of_that_system(tmp_path: Path) -> None:
+    page = page_of(tmp_path / "b", [result("mine.py:Queue"), double_claim("reference:select-then-update", "sqlite")])
+    assert (
+        "Covered 8 workers, 2,000 jobs, 214 claims, 641 overlapping claims, 2,019 operations, control caught."
+        in page.text
+    )
+
+
+def test_an_exhausted_exploration_says_all_schedules(tmp_path: Path) -> None:
+    explored = result("mine.py:Queue", mode="explore", coverage={"schedules": 70, "exhausted": True, "workers": 2})
+    assert "Covered all 70 schedules, 2 workers." in page_of(tmp_path / "b", [explored]).text
+
+
+def test_a_control_that_was_not_caught_is_bad_news(tmp_path: Path) -> None:
+    missed = result("reference:select-then-update", role="control", expected="no-double-claim", right=False)
+    page = page_of(tmp_path / "b", [missed, result("reference:immediate-batch")], "inconclusive")
+    assert "✗ not caught" in page.text
+    assert "0 of 1 known-wrong control were caught" in page.text
+    assert "known to be wrong, but no-double-claim did not catch it" in page.text
+    assert "caught, as it must be" not in page.text
+
+
+def test_a_control_broken_by_another_invariant_than_its_own_is_not_caught(tmp_path: Path) -> None:
+    control = double_claim("reference:in-subquery-limit", "postgres", expected="batch-limit")
+    assert "✗ not caught" in page_of(tmp_path / "b", [control], "inconclusive").text
+
+
+def test_an_inconclusive_result_gives_its_reason_and_the_missing_evidence(tmp_path: Path) -> None:
+    missing = {
+        "name": "claims-overlapped",
+        "present": False,
+        "reason": "No claims overlapped.",
+        "remedy": "Raise --jobs.",
+    }
+    unproven = result("mine.py:Queue", verdict="inconclusive", evidence=[missing], reasons=["No claims overlapped."])
+    page = page_of(tmp_path / "b", [unproven], "inconclusive")
+    assert "? Inconclusive" in page.text
+    assert "mine.py:Queue claim-race on SQLite: No claims overlapped." in page.text
+    assert "✗ missing: claims-overlapped: No claims overlapped. Raise --jobs." in page.text
+
+
+def test_an_interrupted_run_says_so_and_keeps_what_there_is(tmp_path: Path) -> None:
+    folder = write(tmp_path / "b", [result("mine.py:Queue")], stage="open", finished=False, planned=14)
+    (folder / "results.json").unlink()
+    (folder / "results" / "07-being-made").mkdir()
+    page = Page(write_page(folder).read_text(encoding="utf-8"))
+    assert "Unfinished: inconclusive" in page.text
+    assert "The run ended before its end, with 1 of 14 results saved." in page.text
+
+
+def test_a_bundle_without_any_result_is_not_a_pass(tmp_path: Path) -> None:
+    page = page_of(tmp_path / "b", [], "inconclusive")
+    assert "There is no result, so nothing was shown." in page.text
+    assert "✓" not in page.text
+
+
+def test_states_of_invariants_stand_as_words_with_their_counts_and_reasons(tmp_path: Path) -> None:
+    judgements = [
+        judged("no-double-claim"),
+        judged("batch-limit", "broken", 12),
+        judged("claim-order", "not applicable", reason="no ordered = True"),
+        judged("no-lost-job", "undecidable", reason="the queue was never drained"),
+        judged("terminal-once", "crashed", reason="its query failed"),
+        judged("every-worker-served", "broken", 1, "warning"),
+    ]
+    text = page_of(tmp_path / "b", [result("mine.py:Queue", judgements=judgements)], "fail").text
+    for said in (
+        "no-double-claim ✓ holds",
+        "batch-limit ✗ 12 found",
+        "claim-order – not applicable",
+        "no-lost-job ? undecidable",
+        "terminal-once ! crashed",
+        "every-worker-served warning only ✗ 1 found",
+        "claim-order not applicable for mine.py:Queue: no ordered = True",
+        "no-lost-job undecidable for mine.py:Queue: the queue was never drained",
+    ):
+        assert said in text
+
+
+def test_the_four_generations_stand_in_one_table(whole: Page) -> None:
+    start = whole.text.index("Four generations of one claim")
+    table = whole.text[start : whole.text.index("What a claim cost in the race")]
+    for row in (
+        r"1 select-then-update One SELECT and N UPDATEs.* 1,203 0 4 1,890 while failing 212",
+        r"2 deferred-batch .* caught, as it must be 0 15,357 4",
+        r"3 immediate-batch .* ✓ pass 0 0 4 1,890 212",
+        r"4 compare-and-set .* ✓ pass 0 0 11.2 1,890 212",
+    ):
+        assert re.search(row, table), row
+
+
+def test_a_rate_of_a_run_that_did_not_pass_is_never_shown_bare(tmp_path: Path) -> None:
+    slow = result("b", verdict="inconclusive", reasons=["No claims overlapped."])
+    page = page_of(tmp_path / "b", [double_claim("a", "sqlite"), slow, result("c")], "inconclusive")
+    table, others = page.text[page.text.index("What a claim cost") :].split("Every result")
+    assert re.findall(r"1,890( while failing| unproven)?", table) == [" while failing", " unproven", ""]
+    rates = re.findall(r"Measured, with verdict (\w+) claims per second 1,890", others)
+    assert rates == ["fail", "inconclusive", "pass"]
+
+
+def test_round_trips_are_told_only_where_there_is_a_network(tmp_path: Path) -> None:
+    network, local = result("a", "postgres"), result("a", "sqlite")
+    local["measurements"]["round_trips_per_claim"]["value"] = 0.0
+    text = page_of(tmp_path / "b", [network, local]).text
+    tables = text[text.index("What a claim cost") : text.index("Jobs per worker", text.index("What a claim cost"))]
+    postgres, sqlite = tables.split("SQLite")
+    assert "round trips a claim" in postgres
+    assert "round trips a claim" not in sqlite
+
+
+def test_evidence_is_a_column_for_each_worker_with_the_contested_job_marked(whole: Page) -> None:
+    start = whole.text.index("Findings and their evidence")
+    told = whole.text[start : start + 900]
+    assert "w0 and w3 were both handed job 7: w3’s claim completed 1.20 ms after w0’s" in told
+    assert re.search(r"ms w0 w3 10.100 claim up to 10 → job 7 and 9 more 10.600 claim up to 10 → job 7", told)
+    assert "<mark>job" in whole.source
+
+
+def test_what_is_bad_news_comes_before_what_controls_were_caught_by(tmp_path: Path) -> None:
+    failing = double_claim("mine.py:Queue", "sqlite", role="subject", expected=None, right=None)
+    page = page_of(tmp_path / "b", [double_claim("reference:select-then-update", "sqlite"), failing], "fail")
+    findings = page.text[page.text.index("Findings and their evidence") :]
+    assert findings.index("mine.py:Queue") < findings.index("select-then-update")
+
+
+def test_what_a_control_broke_besides_is_folded_away(tmp_path: Path) -> None:
+    control = broken(double_claim("reference:select-then-update", "sqlite"), "terminal-once", 3, [{"job": 7}], [])
+    alone = page_of(tmp_path / "control", [control])
+    told = "terminal-once does not hold: job 7."
+    assert "It also broke terminal-once " + told in alone.text
+    failing = {**control, "role": "subject", "expected": None}
+    assert "It also broke" not in page_of(tmp_path / "subject", [failing], "fail").text
+
+
+def test_findings_beyond_the_first_are_counted(tmp_path: Path) -> None:
+    failing = result("mine.py:Queue")
+    for name in ("a", "b", "c", "d", "e"):
+        failing = broken(failing, name, 9, [{"job": n, "operations": []} for n in range(9)], [])
+    text = page_of(tmp_path / "b", [failing], "fail").text
+    assert "2 more invariants broke; all are in results/00-claim-race-0-sqlite/result.json." in text
+    assert "4 more of 9" in text
+
+
+def test_titles_of_plots_say_what_they_show(whole: Page) -> None:
+    for title in (
+        "SQLite: a batch of 100 takes 101 statements or 4",
+        "Postgres: a batch of 100 takes 101 statements or 1",
+        "With 5 ms of network: 100 jobs in 514 ms or 5.75 ms",
+        "With 20 ms of network, a batch of 100 is 97.8 times quicker than N+1 (95 % interval 90.0 to 108)",
+    ):
+        assert title in whole.text
+
+
+def test_every_plot_has_a_name_and_a_description_with_its_numbers(whole: Page) -> None:
+    plots = [attrs for tag, attrs in whole.elements if tag == "svg"]
+    assert len(plots) == 2 + 2 + 5
+    for attrs in plots:
+        assert attrs["role"] == "img"
+        for id_ in attrs["aria-labelledby"].split():
+            described = re.search(rf'id="{id_}">([^<]+)<', whole.source)
+            assert described is not None
+            assert re.search(r"\d|network", described[1])
+    assert "select-then-update: 2 statements for 1 jobs, 101 statements for 100 jobs, 1,001 statements for 1,000" in (
+        whole.text
+    )
+
+
+def test_the_numbers_behind_the_plots_are_in_tables(whole: Page) -> None:
+    start = whole.text.index("The price of N+1", whole.text.index("Findings and their evidence"))
+    price = whole.text[start : whole.text.index("Percentiles hide starvation")]
+    for batch in BATCHES:
+        assert f" {batch:,} {batch + 1:,} 1 –" in price  # statements, transactions, no round trips on SQLite
+    assert "Left out: 1,000 jobs at 20 ms (one N+1 claim would take about 20.0 s)." in price
+
+
+def test_a_small_or_uncertain_difference_is_not_called_one(tmp_path: Path) -> None:
+    same = batches("mine.py:Queue", "postgres", 0.0, 2.0, timed=True)
+    for timing in same["series"]["times"]:
+        timing["ratio"] = {"median": 1.3, "low": 0.97, "high": 1.6, "pairs": 4}
+    assert "no difference beyond 10% could be seen" in page_of(tmp_path / "a", [same]).text
+    for timing in same["series"]["times"]:
+        timing["ratio"] = {"median": 0.5, "low": 0.45, "high": 0.52, "pairs": 4}
+    assert "a batch of 100 takes 2 times as long as N+1" in page_of(tmp_path / "b", [same]).text
+
+
+def test_jobs_per_worker_are_shown_with_the_fewest_and_the_most(whole: Page) -> None:
+    assert "immediate-batch claim-race on SQLite ✓ pass 230 to 279 jobs w0 230 w1 237" in whole.text
+
+
+def test_environment_doubts_and_commands_are_there(whole: Page) -> None:
+    for said in (
+        "synchronous_commit on",
+        "Only 2 cores for 8 workers: rates say more about the machine than about the claim.",
+        "Other processes used 41 % of the machine meanwhile. (skip-locked-cte on Postgres)",
+        "contend check runs/20261122-194900",
+        "contend run claim-race --system reference:immediate-batch --database sqlite --seed 7",
+        "docs/glossary.md",
+    ):
+        assert said in whole.text
+
+
+# --- one quiet file ------------------------------------------------------------------------------------------------
+
+
+def test_the_same_bundle_gives_the_same_bytes(tmp_path: Path) -> None:
+    first = write_page(write(tmp_path / "a" / "run")).read_bytes()
+    assert write_page(write(tmp_path / "b" / "run")).read_bytes() == first
+
+
+def test_the_page_loads_nothing_and_runs_nothing(whole: Page) -> None:
+    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & {
+        tag for tag, _ in whole.elements
+    }
+    assert not [key for _, attrs in whole.elements for key in attrs if key.startswith("on") or key == "src"]
+    assert {value[0] for value in whole.values("href")} == {"#"}
+    assert not re.search(r"url\(\s*['\"]?[^#'\"]|@import|https?://|javascript:", whole.source)
+
+
+def test_ids_are_unique_and_every_link_leads_somewhere(whole: Page) -> None:
+    ids = whole.values("id")
+    assert len(ids) == len(set(ids))
+    wanted = {value[1:] for value in whole.values("href")} | set(re.findall(r"url\(#([^)]+)\)", whole.source))
+    wanted |= {id_ for value in whole.values("aria-labelledby") for id_ in value.split()}
+    assert wanted <= set(ids)
+
+
+def test_every_element_is_closed(whole: Page) -> None:
+    assert whole.open == []
+
+
+def test_a_hundred_results_stay_under_one_and_a_half_megabytes(tmp_path: Path) -> None:
+    kept = (catalogue() * 6)[:100]
+    page = write_page(write(tmp_path / "b", kept))
+    assert page.stat().st_size < 1_500_000
+
+
+def test_text_is_readable_on_its_background_in_light_and_in_dark() -> None:
+    """WCAG 2 asks for a contrast of 4.5 to 1."""
+    css = (Path(__file__).parents[2] / "reports" / "templates" / "page.css").read_text(encoding="utf-8")
+    schemes = [
+        dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6});", block))
+        for block in re.findall(r":root \{(.*?)\}", css, re.S)
+    ]
+    assert len(schemes) == 3
+    for scheme in schemes:
+        for ink, papers in {
+            "ink": ("paper", "card", "good-soft", "bad-soft", "open-soft"),
+            "muted": ("paper", "card"),
+            "link": ("paper",),
+            "good": ("paper", "good-soft"),
+            "bad": ("paper", "card", "bad-soft"),
+            "open": ("paper", "open-soft"),
+            "warm": ("paper",),
+            "cool": ("paper",),
+        }.items():
+            for paper in papers:
+                assert contrast(scheme[ink], scheme[paper]) >= 4.5, (ink, paper, scheme[ink], scheme[paper])
+
+
+def contrast(one: str, other: str) -> float:
+    lights = sorted((luminance(one), luminance(other)))
+    return (lights[1] + 0.05) / (lights[0] + 0.05)
+
+
+def luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(c * 2 for c in colour[1:])
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+# --- what a system says is data ------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>' onload='x",
+    "{{ 7 * 7 }}{% raw %}",
+    "&lt;b&gt; &amp;",
+    "\u202eevil\u2066 \u2069\u200f\x00\x1b[31m",
+    "שלום عالم",
+    "lone \ud800 surrogate",
+    "x" * 5000,
+    "$\\frac{a}{b}$ 漢字 _a",
+]
+
+
+def hostile(text: str) -> list[dict[str, Any]]:
+    """A bundle in which everything a system can influence is `text`."""
+    operations = [
+        operation(1, text, "claim", 1.0, 2.0, jobs=[text, 1], requested=2),
+        operation(2, "w1", text, 1.5, None, outcome="info", jobs=[text], error={"class": text, "message": text}),
+    ]
+    facts = {
+        "job": text,
+        "holder": text,
+        "taker": "w1",
+        "apart_ns": 5,
+        "finished_before": False,
+        "operations": [1, 2],
+        text: text,
+    }
+    race = broken(
+        result(text), "no-double-claim", 2, [facts, facts], operations, story=text, reasons=[text], doubts=[text]
+    )
+    race = broken(race, text, 1, [{"operations": [1], text: text}], [])
+    race["processes"][0]["process"] = text
+    race["commands"] = {"again": text}
+    race["evidence"] = [{"name": text, "present": False, "reason": text, "remedy": text}]
+    race["durability"] = {text: text}
+    race["coverage"] = {text: 3, "operations": 4, "control": text}
+    race["measurements"] = {**race["measurements"], text: {"value": 1.5, "unit": text}}
+    batch = batches(text, "sqlite", 0.0, 1.0, timed=True)
+    batch["series"]["times"] = [{**t, "baseline": text} for t in batch["series"]["times"]]
+    return [race, batch, n_plus_1(text, "sqlite")]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:24])
+def test_what_a_system_says_is_text_and_nothing_else(tmp_path: Path, text: str) -> None:
+    page = page_of(tmp_path / "b", hostile(text), "fail", doubts=[text], argv=["run", text], machine={text: text})
+    assert page.open == []
+    assert not {"script", "img", "b"} & {tag for tag, _ in page.elements}
+    assert not [key for _, attrs in page.elements for key in attrs if key.startswith("on") or key == "src"]
+    assert len(page.values("id")) == len(set(page.values("id")))
+    assert len(page.source) < 1_000_000
+    assert not set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\x00\x1b") & set(page.source)
+    shown = [word for word in page.words if text[:12] in word or "⟨U+" in word or "evil" in word]
+    assert shown
+
+
+def test_a_name_with_dollars_is_drawn_as_it_is_and_not_as_a_formula(tmp_path: Path) -> None:
+    timed = batches(r"$\frac{a}{b}$", "sqlite", 0.0, 1.0, timed=True)
+    assert r">$\frac{a}{b}$</text>" in page_of(tmp_path / "b", [timed]).source
+
+
+def test_foreign_text_is_isolated_from_the_direction_of_the_text_around_it(tmp_path: Path) -> None:
+    pages = [
+        page_of(tmp_path / name, hostile("שלום")[:n], "fail", doubts=["שלום"]) for name, n in (("one", 1), ("all", 3))
+    ]
+    places = [within for page in pages for text, within in page.places if "שלום" in text]
+    assert len(places) > 50
+    assert not [within for within in places if "bdi" not in within and "svg" not in within]
+
+
+# --- where it is written -------------------------------------------------------------------------------------------
+
+
+def test_the_page_goes_into_the_bundle_or_where_it_is_asked_for(tmp_path: Path) -> None:
+    folder = write(tmp_path / "b")
+    assert write_page(folder) == folder / "report.html"
+    assert write_page(folder, tmp_path / "mine.html") == tmp_path / "mine.html"
+    assert (tmp_path / "mine.html").read_bytes() == (folder / "report.html").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "mine.html"]
+
+
+def test_a_page_that_cannot_be_written_is_said_in_one_sentence(tmp_path: Path) -> None:
+    folder = write(tmp_path / "b")
+    with pytest.raises(OutputUnwritable, match=r"nowhere.*--out"):
+        write_page(folder, tmp_path / "nowhere" / "page.html")
+
+
+def test_a_full_disk_leaves_the_page_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path / "b")
+    before = write_page(folder).read_bytes()
+
+    def fill_up(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:100])
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    with pytest.raises(OutputUnwritable, match="No space left on device"):
+        write_page(folder)
+    assert (folder / "report.html").read_bytes() == before
+    assert sorted(path.name for path in folder.iterdir()) == ["bundle.json", "report.html", "results", "results.json"]
+
+
+# --- in a browser --------------------------------------------------------------------------------------------------
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+MEASURE = """<!doctype html>
+<iframe id=f width={width} height=800 style="border:0" srcdoc="{page}"></iframe>
+<output id=o></output>
+<script>addEventListener("load", () => {{
+  const root = document.getElementById("f").contentDocument.documentElement;
+  const unseen = [...root.querySelectorAll("bdi")].filter(e => e.textContent && e.getBoundingClientRect().width < 4);
+  const found = [root.clientWidth, root.scrollWidth, root.querySelectorAll("*").length, unseen.length];
+  document.getElementById("o").textContent = found.join("/");
+}})</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium to lay the page out")
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("content", ["default run", "endless words"])
+def test_the_page_never_scrolls_sideways(tmp_path: Path, width: int, content: str) -> None:
+    """The page is laid out in a frame of that width; every fold is opened, so that what it hides is measured too."""
+    results = catalogue() if content == "default run" else hostile("W" * 400)
+    source = write_page(write(tmp_path / "b", results)).read_text(encoding="utf-8").replace("<details", "<details open")
+    wrapper = tmp_path / "frame.html"
+    wrapper.write_text(MEASURE.format(width=width, page=html.escape(source, quote=True)), encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    command = [str(CHROMIUM), *options, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", wrapper.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    found = re.search(r'<output id="o">(\d+)/(\d+)/(\d+)/(\d+)<', done.stdout)
+    assert found is not None, done.stderr[-500:]
+    shown, needed, elements, unseen = map(int, found.groups())
+    assert elements > 500
+    assert shown == needed <= width
+    assert unseen == 0, "text that was meant to be read has no width"

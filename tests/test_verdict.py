@@ -1,0 +1,67 @@
+"""The verdict: one merge rule, and one function that may emit a pass."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from harness.verdict import EXIT_STATUS, Evidence, InvariantState, Judgement, Severity, Verdict, merge, rule
+
+WORST_FIRST: list[Verdict] = ["fail", "inconclusive", "pass"]
+HOLDS = Judgement("no-double-claim", "holds", "violation")
+SEEN = Evidence("claims-overlapped", present=True)
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(WORST_FIRST, repeat=2)))
+def test_merging_two_verdicts_gives_the_worse(first: Verdict, second: Verdict) -> None:
+    assert merge([first, second]) == WORST_FIRST[min(WORST_FIRST.index(first), WORST_FIRST.index(second))]
+
+
+def test_merging_nothing_is_inconclusive() -> None:
+    assert merge([]) == "inconclusive"
+
+
+def test_exit_statuses_are_those_of_the_contract() -> None:
+    assert EXIT_STATUS == {"pass": 0, "fail": 1, "inconclusive": 2}
+
+
+def test_a_held_invariant_with_all_evidence_passes() -> None:
+    assert rule([HOLDS], [SEEN]).verdict == "pass"
+
+
+@pytest.mark.parametrize("state", ["crashed", "undecidable"])
+def test_an_invariant_that_could_not_judge_is_never_a_pass(state: InvariantState) -> None:
+    assert rule([HOLDS, Judgement("claim-order", state, "violation")], [SEEN]).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(("severity", "verdict"), [("violation", "fail"), ("warning", "pass")])
+def test_a_broken_violation_fails_and_a_broken_warning_is_only_a_reason(severity: Severity, verdict: Verdict) -> None:
+    ruling = rule([HOLDS, Judgement("every-worker-served", "broken", severity, 2)], [SEEN])
+    assert ruling.verdict == verdict
+    assert "every-worker-served" in ruling.reasons[0]
+
+
+def test_a_finding_outweighs_missing_evidence() -> None:
+    absent = Evidence("claims-overlapped", present=False, reason="Nothing overlapped.")
+    assert rule([Judgement("no-double-claim", "broken", "violation", 1)], [absent]).verdict == "fail"
+
+
+def test_missing_evidence_is_inconclusive_and_says_the_reason_and_the_remedy() -> None:
+    absent = Evidence("claims-overlapped", present=False, reason="Nothing overlapped.", remedy="Raise --workers.")
+    ruling = rule([HOLDS], [SEEN, absent])
+    assert ruling.verdict == "inconclusive"
+    assert ruling.reasons == ("Nothing overlapped. Raise --workers.",)
+
+
+def test_no_evidence_asked_for_is_no_pass() -> None:
+    assert rule([HOLDS], []).verdict == "inconclusive"
+
+
+def test_a_run_to_which_no_invariant_applies_is_no_pass() -> None:
+    assert rule([Judgement("claim-order", "not applicable", "violation")], [SEEN]).verdict == "inconclusive"
+    assert rule([], [SEEN]).verdict == "inconclusive"
+
+
+def test_a_not_applicable_invariant_leaves_a_pass_alone() -> None:
+    assert rule([HOLDS, Judgement("claim-order", "not applicable", "violation")], [SEEN]).verdict == "pass"
