@@ -44,11 +44,10 @@ def _refill(url: str) -> None:
 
 
 def _ours(crew: Crew, names: list[str]) -> float:
-    started = time.perf_counter()
     answers = crew.tell(names, claim_many, within=120, claims=CLAIMS)
     if any(answer.problem for answer in answers):
         raise RuntimeError(answers[0].problem)
-    return CLIENTS * CLAIMS / (max(time.perf_counter() - started, *(answer.value for answer in answers)))
+    return CLIENTS * CLAIMS / max(float(answer.value) for answer in answers)
 
 
 def _pgbench(url: str, script: Path) -> float:

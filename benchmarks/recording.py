@@ -31,7 +31,7 @@ def _event_us(folder: Path) -> float:
 def _claims_s(queue: Any, recorded: RecordedSystem | None) -> float:
     """Claim CLAIMS batches; the seconds it took. The queue is filled before and completed after, outside the time."""
     queue.enqueue([{"payload": number} for number in range(CLAIMS * BATCH)])
-    handles = []
+    handles: list[Any] = []
     started = time.perf_counter()
     for _ in range(CLAIMS):
         handles += [handle.given for handle in recorded.claim(BATCH).handles] if recorded else queue.claim("w0", BATCH)
@@ -52,7 +52,8 @@ def measure() -> dict[str, Any]:
                 queue.install()
                 recorded = RecordedSystem(Recorder(Path(folder) / database, "w0", "worker"), "w0", lambda: queue)  # noqa: B023  # built at once
                 recorded.build()
-                with_us, bare = [], []
+                with_us: list[float] = []
+                bare: list[float] = []
                 _claims_s(queue, None)
                 for pair in range(PAIRS):
                     for arm in (0, 1) if pair % 2 == 0 else (1, 0):

@@ -29,6 +29,8 @@ from scenarios import catalogue, systems
 
 WITNESS: Final[Mapping[str, str]] = {"sqlite": "sqlite-trace", "postgres": "wire"}
 EMBEDDED: Final = ("sqlite", "postgres")
+# What a system that sets up its own database must be told, so that it does not undo what was asked for.
+OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {"sqlite-rollback": {"journal_mode": "delete"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ class Campaign:
 
 
 def _witness(case: Case) -> Witness:
-    return witnesses.WITNESSES[WITNESS[case.database] if case.scenario.witnessed else "none"]()
+    return witnesses.choose(WITNESS[case.database] if case.scenario.witnessed else "none")
 
 
 def doubts() -> list[str]:
@@ -230,7 +232,8 @@ def plan(request: Request) -> Campaign:
                     continue
                 subject = found[engine.name]
                 wrong = subject.expected(scenario.name) is not None
-                load = _load(scenario, request, seed, timed=bool(named) or name in scenario.timed.get(engine.name, ()))
+                timed = bool(named) or name in scenario.timed.get(engine.name, ())
+                load = replace(_load(scenario, request, seed, timed=timed), options=OPTIONS.get(label, {}))
                 role: Role = "control" if wrong and not named else "subject"
                 cases.append(Case(scenario, subject, engine.name, label, load, request.profile, role))
     return Campaign(request, seed, cases, skipped, engines)

@@ -222,7 +222,7 @@ def _matrix(results: Sequence[Result]) -> _Matrix:
         rows=tuple(
             (
                 system,
-                all(r.right is False for r in results if r.system == system),
+                any(r.right is False for r in results if r.system == system),
                 tuple(
                     tuple(r for r in results if (r.system, r.scenario, r.database) == (system, *column))
                     for column in columns

@@ -49,7 +49,7 @@ CLAIM_RACE = Scenario(
         "control-caught",
     ),
     control={"sqlite": "reference:select-then-update", "postgres": "reference:select-then-update"},
-    loads={"quick": Load(workers=8, jobs=600, batch=5), "full": Load(workers=8, jobs=4000, batch=10)},
+    loads={"quick": Load(workers=6, jobs=500, batch=5), "full": Load(workers=8, jobs=4000, batch=10)},
     needs=("install", "enqueue", "claim", "complete"),
     applies=applies,
 )

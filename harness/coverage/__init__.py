@@ -6,6 +6,7 @@ Each piece of evidence is one small `.sql` file: one row, `present` and the `rea
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 from collections.abc import Iterator, Sequence
 from importlib import resources
@@ -38,7 +39,7 @@ def open_history(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("SET memory_limit = '1GB'")
         for table in TABLES:
             path = str(folder / "history" / f"{table}.parquet")
-            connection.read_parquet(path).create_view(table)
+            connection.read_parquet(glob.escape(path)).create_view(table)
         yield connection
 
 

@@ -10,7 +10,7 @@
 WITH places AS (  -- this order agrees with "better": only where a job before it was free for longer may a job be out of turn
     SELECT
         schedule, job, enqueue_operation, position, priority, enqueue_asked_ns, first_claimed_ns,
-        max(coalesce(first_used_ns, 9223372036854775807)) OVER (
+        max(CASE WHEN first_used_ns >= enqueue_asked_ns THEN first_used_ns ELSE 9223372036854775807 END) OVER (
             PARTITION BY schedule ORDER BY priority DESC, enqueue_operation, position
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
         ) AS better_until_ns

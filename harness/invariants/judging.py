@@ -124,10 +124,10 @@ def _open(connection: duckdb.DuckDBPyConnection, history: Path, context: Mapping
     connection.execute(f"SET threads = {os.cpu_count() or 1}")
     connection.execute("SET preserve_insertion_order = false")
     connection.execute("SET enable_progress_bar = false")
-    paths = {table: (history / f"{table}.parquet").resolve() for table in TABLES}
+    paths = {table: str((history / f"{table}.parquet").resolve()) for table in TABLES}
     for table, path in paths.items():
         try:
-            connection.read_parquet(glob.escape(str(path))).create_view(table)
+            connection.read_parquet(glob.escape(path)).create_view(table)
         except duckdb.Error as error:
             raise BundleUnreadable(
                 f"{path} is not a table of a history: {_sentence(error)} Merge the run again."
@@ -139,7 +139,10 @@ def _open(connection: duckdb.DuckDBPyConnection, history: Path, context: Mapping
         [list(v) if isinstance(v, tuple) else v for v in (context[name] for name in CONTEXT)],
     )
     connection.execute(resources.files(__package__).joinpath("views.sql").read_text(encoding="utf-8"))
-    connection.execute("SET allowed_paths = ?", [[str(path) for path in paths.values()]])
+    # DuckDB asks twice: for the path as the view has it, and for the file it found there.
+    connection.execute(
+        "SET allowed_paths = ?", [[form for path in paths.values() for form in (glob.escape(path), path)]]
+    )
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 

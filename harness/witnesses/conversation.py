@@ -8,11 +8,12 @@ Bind only the two names at its head are read, of a password message nothing.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from struct import Struct
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
+from harness.history import StatementKind
 from harness.outcome import ErrorKind, sqlstate
 from harness.witnesses.shapes import kind, shape, statements
 from harness.witnesses.statement import Statement
@@ -72,14 +73,27 @@ class Frames:
         return messages
 
 
+class _Text(NamedTuple):
+    """A statement's text, read."""
+
+    kind: StatementKind
+    shape: str
+
+    @classmethod
+    def of(cls, sql: str) -> _Text:
+        return cls(kind(sql), shape(sql))
+
+
+_UNKNOWN: Final = _Text("other", "")
+
+
 @dataclass(slots=True)
 class _Step:
     """Something the client sent that the server will answer, in order."""
 
     what: Literal["parse", "execute", "query", "sync", "copy end"]
-    sql: str = ""
     statement: Statement | None = None
-    rest: list[str] = field(default_factory=list)  # of a query: the statements after this one, the next one last
+    rest: Sequence[_Text] = ()  # of a query: the statements after this one
     awaited: bool = False  # a new round trip cannot begin before this is answered
 
 
@@ -99,8 +113,8 @@ class Conversation:
         self._opening: Statement | None = Statement(connection, opened, "connect", "")
         self._asked, self._answered = Frames(ASKED), Frames(ANSWERED)
         self._steps: deque[_Step] = deque()
-        self._prepared: dict[bytes, str] = {}
-        self._portals: dict[bytes, str] = {}
+        self._prepared: dict[bytes, _Text] = {}
+        self._portals: dict[bytes, _Text] = {}
         self._awaited = 0  # steps whose answer ends a round trip
         self._quiet_since = 0  # when the client had the last answer it waited for
         self._group_executes = False  # since the last Sync
@@ -141,19 +155,19 @@ class Conversation:
         match what:
             case 0x50:  # Parse: statement, SQL
                 name, _, rest = body.partition(b"\0")
-                sql = _text(rest)
-                self._prepared[name] = sql
-                self._steps.append(_Step("parse", sql, Statement(self._connection, now, kind(sql), shape(sql))))
+                self._prepared[name] = text = _Text.of(_decode(rest))
+                self._steps.append(_Step("parse", self._begin(text, now)))
             case 0x42:  # Bind: portal, statement
                 portal, name, _ = body.split(b"\0", 2)
-                self._portals[portal] = self._prepared.get(name, "")
+                self._portals[portal] = self._prepared.get(name, _UNKNOWN)
             case 0x45:  # Execute: portal
                 self._group_executes = True
-                self._await("execute", [self._portals.get(body.partition(b"\0")[0], "")], now)
+                self._await("execute", self._portals.get(body.partition(b"\0")[0], _UNKNOWN), now)
             case 0x51:  # Query
-                self._await("query", statements(_text(body)) or [""], now)
+                texts = [_Text.of(sql) for sql in statements(_decode(body))]
+                self._await("query", texts[0] if texts else _UNKNOWN, now, texts[1:])
             case 0x46:  # FunctionCall
-                self._await("query", ["function call"], now)
+                self._await("query", _Text("other", "function call"), now)
             case 0x43:  # Close: S or P, name
                 (self._prepared if body[:1] == b"S" else self._portals).pop(body[1:].partition(b"\0")[0], None)
             case 0x63 | 0x66:  # CopyDone, CopyFail
@@ -162,11 +176,15 @@ class Conversation:
                 else:
                     self._steps.append(_Step("copy end"))
 
-    def _await(self, what: Literal["execute", "query"], sqls: list[str], now: int) -> None:
-        statement = Statement(self._connection, now, kind(sqls[0]), shape(sqls[0]))
-        statement.trips = int(not self._awaited and now >= self._quiet_since)
+    def _begin(self, text: _Text, now: int) -> Statement:
+        return Statement(self._connection, now, text.kind, text.shape)
+
+    def _await(self, what: Literal["execute", "query"], text: _Text, now: int, rest: Sequence[_Text] = ()) -> None:
+        statement = self._begin(text, now)
+        if not self._awaited and now >= self._quiet_since:
+            statement.trips = 1
         self._awaited += 1
-        self._steps.append(_Step(what, sqls[0], statement, sqls[:0:-1], awaited=True))
+        self._steps.append(_Step(what, statement, rest, awaited=True))
 
     def _sync(self) -> None:
         if not self._copying:
@@ -235,8 +253,8 @@ class Conversation:
         elif not self._in_block and not empty:
             self._loose = statement
         if step.what == "query":
-            step.sql = step.rest.pop() if step.rest else ""
-            step.statement = Statement(self._connection, now, kind(step.sql), shape(step.sql)) if step.sql else None
+            step.statement = self._begin(step.rest[0], now) if step.rest else None
+            step.rest = step.rest[1:]
         else:
             self._drop(now)
 
@@ -252,8 +270,8 @@ class Conversation:
             self._skipping = not steps
         failed = next((s.statement for what in ("execute", "parse") for s in group if s.what == what), None)
         if steps and steps[0].what == "query":
-            failed = steps[0].statement or Statement(self._connection, now, "other", "")
-            steps[0].statement, steps[0].rest = None, []
+            failed = steps[0].statement or self._begin(_UNKNOWN, now)
+            steps[0].statement, steps[0].rest = None, ()
         if failed is not None:
             failed.t1, failed.error = now, error
             self._settling.append(failed)
@@ -288,7 +306,7 @@ class Conversation:
             self._write(settled)
 
 
-def _text(body: bytes) -> str:
+def _decode(body: bytes) -> str:
     return body.partition(b"\0")[0].decode("utf-8", "replace")
 
 

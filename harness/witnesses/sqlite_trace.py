@@ -14,12 +14,12 @@ import sqlite3
 import sqlite3.dbapi2
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, partial, wraps
 from itertools import count
 from pathlib import Path
-from threading import get_ident
+from threading import RLock
 from time import monotonic_ns
 from typing import Any, ClassVar, Final
 
@@ -87,19 +87,23 @@ class _Trace:
 
 
 class _Watch:
-    """The watch over one connection. The calls of each thread are kept apart, as several threads may share a connection."""
+    """The watch over one connection.
+
+    `lock` lets one thread at a time into SQLite with it. Without, threads that share a connection hang: one in SQLite, holding its
+    mutex, waits for Python to call the trace callback, another in Python waits for the mutex (seen in 1 of 3 runs of our test).
+    """
 
     def __init__(self, trace: _Trace, number: int) -> None:
         self.trace = trace
         self.number = number
+        self.lock = RLock()
+        self.call: _Call | None = None  # the call that runs now
         self.users_callback: Callable[[str], object] | None = None
-        self._calls: dict[int, _Call] = {}
 
     def started(self, text: str) -> None:
         """Take note that SQLite starts a statement; called by SQLite, in the thread that runs it."""
-        call = self._calls.get(get_ident())
-        if call is not None:
-            call.started(text)
+        if self.call is not None:
+            self.call.started(text)
         else:  # set going by something that is no call of ours, such as `connection.autocommit = True`
             seen = self.begin(text, text)
             seen.t1 = seen.t0
@@ -117,38 +121,43 @@ class _Watch:
     def write(self, statement: Statement) -> None:
         self.trace.file.write((statement,))
 
-    def run(self, call: _Call, function: Callable[..., Any], *args: Any) -> Any:
-        """Run a function of sqlite3 as this call; the statements of a call within it (from a user's function) are that one's."""
-        calls, thread = self._calls, get_ident()
-        outer = calls.get(thread)
-        calls[thread] = call
-        try:
-            result = function(*args)
-        except BaseException as error:
-            call.failed(error)
-            raise
-        else:
-            call.end()
-            return result
-        finally:
-            if outer is None:
-                del calls[thread]
-            else:
-                calls[thread] = outer
-
 
 class _Call:
-    """One call of the sqlite3 module while it runs: the statements SQLite starts in it, each written when it has ended."""
+    """One call of the sqlite3 module while it runs: the statements SQLite starts in it, each written when it has ended.
+
+    A call may run within another (from a function or a generator of the user's): its statements are its own.
+    """
 
     def __init__(self, watch: _Watch, connection: sqlite3.Connection) -> None:
         self.watch = watch
         self.connection = connection
         self.running: Statement | None = None
+        self.rollback: Statement | None = None  # after `running`, which failed
+        self._outer: _Call | None = None
+
+    def __enter__(self) -> None:
+        self.watch.lock.acquire()
+        self._outer, self.watch.call = self.watch.call, self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        try:
+            if error is None:
+                self.end()
+            else:
+                self.failed(error)
+        finally:
+            self.watch.call = self._outer
+            self.watch.lock.release()
 
     def started(self, text: str) -> None:
-        """Begin a statement SQLite says it starts: the COMMIT or ROLLBACK, and the BEGIN after it where there is always one."""
+        """Begin a statement SQLite says it starts: the COMMIT or ROLLBACK, and the BEGIN after it where there is always one.
+
+        `with connection:` answers a COMMIT that was refused with a ROLLBACK, and raises the error of the COMMIT after that.
+        """
         if self.running is None or text.startswith("BEGIN"):
             self.run(text, text)
+        elif self.rollback is None and text.startswith("ROLLBACK"):
+            self.rollback = self.watch.begin(text, text)
 
     def run(self, text: str, written: str) -> None:
         """Begin a statement; `text` is what SQLite says it runs, `written` what its shape is read from."""
@@ -176,6 +185,8 @@ class _Call:
             statement.t1 = monotonic_ns()
             statement.error = _read_error(error)
             self.watch.write(statement)
+        if self.rollback is not None:
+            self.done(self.rollback)
 
     def _in_transaction(self) -> bool:
         try:
@@ -291,8 +302,10 @@ class _WatchedConnection(sqlite3.Connection):
             self.contend_watch.users_callback = callback
 
     def _contend_run(self, function: Callable[..., Any], *args: Any) -> Any:
-        watch = self.contend_watch
-        return function(*args) if watch is None else watch.run(_Call(watch, self), function, *args)
+        if self.contend_watch is None:
+            return function(*args)
+        with _Call(self.contend_watch, self):
+            return function(*args)
 
 
 class _WatchedCursor(sqlite3.Cursor):
@@ -302,18 +315,26 @@ class _WatchedCursor(sqlite3.Cursor):
     let go, so it is held until then; its end is the last time it was read from.
     """
 
+    contend_watch: _Watch | None = None
+    contend_lock: AbstractContextManager[object] = nullcontext()
     contend_last: _Execution | None = None
     contend_held: Statement | None = None
 
-    def execute(self, *args: Any) -> Any:
-        if (watch := self._contend_watch()) is None or not args or not isinstance(args[0], str):
-            return super().execute(*args)
-        self._contend_release()
-        self.contend_last = call = _Execution(watch, self.connection, args[0])
-        function = super().execute
+    def __init__(self, connection: Any, *args: Any) -> None:
+        super().__init__(connection, *args)
+        self.contend_watch = watch = getattr(connection, "contend_watch", None)
+        if watch is not None:
+            self.contend_lock = watch.lock
 
-        def execute() -> Any:
-            result = function(*args)
+    def execute(self, *args: Any) -> Any:
+        watch = self.contend_watch
+        if watch is None or not args or not isinstance(args[0], str):
+            return super().execute(*args)
+        if self.contend_held is not None:
+            self._contend_release()
+        self.contend_last = call = _Execution(watch, self.connection, args[0])
+        with call:
+            super().execute(*args)
             ran = call.running
             if (
                 ran is not None
@@ -323,26 +344,29 @@ class _WatchedCursor(sqlite3.Cursor):
             ):
                 ran.t1 = monotonic_ns()
                 self.contend_held, call.running = ran, None
-            return result
-
-        return watch.run(call, execute)
+        return self
 
     def executemany(self, *args: Any) -> Any:
-        if (watch := self._contend_watch()) is None or len(args) != 2 or not isinstance(args[0], str):
+        watch = self.contend_watch
+        if watch is None or len(args) != 2 or not isinstance(args[0], str):
             return super().executemany(*args)
         self._contend_release()
         self.contend_last = call = _Execution(watch, self.connection, args[0])
-        return watch.run(call, super().executemany, args[0], call.each(args[1]))
+        with call:
+            return super().executemany(args[0], call.each(args[1]))
 
     def executescript(self, *args: Any) -> Any:
-        if (watch := self._contend_watch()) is None or not args or not isinstance(args[0], str):
+        watch = self.contend_watch
+        if watch is None or not args or not isinstance(args[0], str):
             return super().executescript(*args)
         self._contend_release()
-        return watch.run(_Script(watch, self.connection, args[0]), super().executescript, *args)
+        with _Script(watch, self.connection, args[0]):
+            return super().executescript(*args)
 
     def __next__(self) -> Any:
         try:
-            row = super().__next__()
+            with self.contend_lock:
+                row = super().__next__()
         except StopIteration:
             self._contend_release()
             raise
@@ -350,39 +374,56 @@ class _WatchedCursor(sqlite3.Cursor):
             self._contend_failed(error)
             raise
         if self.contend_held is not None:
-            self.contend_held.t1 = monotonic_ns()
+            self._contend_touch(over=False)
         return row
 
     def fetchone(self) -> Any:
-        return self._contend_fetch(super().fetchone, lambda row: row is None)
-
-    def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
-        return self._contend_fetch(partial(super().fetchmany, *args, **kwargs), lambda rows: not rows)
-
-    def fetchall(self) -> Any:
-        return self._contend_fetch(super().fetchall, lambda _: True)
-
-    def close(self) -> None:
-        super().close()
-        self._contend_release()
-
-    def __del__(self) -> None:
-        self._contend_release()
-
-    def _contend_watch(self) -> _Watch | None:
-        return getattr(getattr(self, "connection", None), "contend_watch", None)
-
-    def _contend_fetch(self, fetch: Callable[[], Any], is_over: Callable[[Any], bool]) -> Any:
         try:
-            rows = fetch()
+            with self.contend_lock:
+                row = super().fetchone()
         except sqlite3.Error as error:
             self._contend_failed(error)
             raise
         if self.contend_held is not None:
-            self.contend_held.t1 = monotonic_ns()
-            if is_over(rows):
-                self._contend_release()
+            self._contend_touch(over=row is None)
+        return row
+
+    def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            with self.contend_lock:
+                rows = super().fetchmany(*args, **kwargs)
+        except sqlite3.Error as error:
+            self._contend_failed(error)
+            raise
+        if self.contend_held is not None:
+            self._contend_touch(over=not rows)
         return rows
+
+    def fetchall(self) -> Any:
+        try:
+            with self.contend_lock:
+                rows = super().fetchall()
+        except sqlite3.Error as error:
+            self._contend_failed(error)
+            raise
+        if self.contend_held is not None:
+            self._contend_touch(over=True)
+        return rows
+
+    def close(self) -> None:
+        with self.contend_lock:
+            super().close()
+        self._contend_release()
+
+    def __del__(self) -> None:
+        if self.contend_held is not None:
+            self._contend_release()
+
+    def _contend_touch(self, *, over: bool) -> None:
+        if self.contend_held is not None:
+            self.contend_held.t1 = monotonic_ns()
+            if over:
+                self._contend_release()
 
     def _contend_release(self) -> None:
         held, self.contend_held = self.contend_held, None

@@ -1,7 +1,7 @@
 """What Postgres saw, from a proxy between the processes and the server: one process, one loopback port for each name.
 
-A process is known by the port it uses, so any client in any language is witnessed unchanged. Bytes are handed on before they
-are read, so the reading costs no latency. Every byte is handed on as it came, except the requests for TLS and GSSAPI encryption,
+A process is known by the port it uses, so any client in any language is witnessed unchanged. Bytes are handed on first, with
+the time taken, and read a moment later. Every byte is handed on as it came, except the requests for TLS and GSSAPI encryption,
 which the proxy itself declines: passwords and SCRAM pass through, and channel binding, which needs TLS, cannot be had.
 """
 
@@ -42,8 +42,9 @@ _BUFFER: Final = memoryview(
     bytearray(1 << 18)
 )  # what is read at once; `recv` would get that much new memory every time
 _HELD: Final = 1 << 24  # bytes on their way in one direction, above which no more are read: 16 MiB is 20 ms at 800 MB/s
-_IDLE_SECONDS: Final = 0.002  # without work, after which what was seen is written
-_MOST_LINES: Final = 256  # unwritten, for one process, while there is work
+_QUIET_SECONDS: Final = 0.002  # without a byte, after which what has passed is read and written
+_MOST_UNREAD: Final = 64  # pieces that have passed and are not yet read, while it is not quiet
+_MOST_UNREAD_BYTES: Final = 1 << 20
 _DECLINED: Final = (80877103, 80877104)  # SSLRequest, GSSENCRequest
 _CANCEL: Final = 80877102
 _ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
@@ -272,12 +273,13 @@ class _Loop:
     def __init__(self, delay_ns: int) -> None:
         self.delay_ns = delay_ns
         self.selector = selectors.DefaultSelector()
-        self.due: list[
-            tuple[int, int, _Pipe]
-        ] = []  # a heap: when, a number to keep the order, what has something to send
+        # A heap: when it is due, a number to keep the order, and what then has something to send.
+        self.due: list[tuple[int, int, _Pipe]] = []
         self.numbers = count()
         self.sessions: set[_Session] = set()
         self.files: list[_Lines] = []
+        self._unread: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+        self._unread_bytes = 0
 
     def run(self, until_ends: int) -> None:
         """Work until this file ends, then take in what had already arrived."""
@@ -288,21 +290,36 @@ class _Loop:
             ended = not os.read(until_ends, 1)
 
         self.selector.register(until_ends, selectors.EVENT_READ, (0, end))
-        unwritten = False
         while not ended:
-            timeout = _IDLE_SECONDS if unwritten else None
+            timeout = _QUIET_SECONDS if self._unread else None
             if self.due:
                 timeout = (self.due[0][0] - monotonic_ns()) / 1e9
             worked = self.turn(timeout)
-            unwritten = sum(file.keep(most=_MOST_LINES if worked else 0) for file in self.files) > 0
+            if not worked or len(self._unread) >= _MOST_UNREAD or self._unread_bytes >= _MOST_UNREAD_BYTES:
+                self._read()
         self.selector.unregister(until_ends)
         until = monotonic_ns() + self.delay_ns + 1_000_000_000
         while (self.turn(0) or self.due) and monotonic_ns() < until:
             pass
         for session in list(self.sessions):
             session.lost()
+        self._read()
+
+    def read_later(self, read: Callable[..., None], *what: object, size: int = 0) -> None:
+        """Call `read` with `what` once it is quiet, or enough has come together; in the order of these calls.
+
+        Whoever was just woken may wait for our CPU: read at once, a round trip took 113 µs more than without a proxy, read in
+        company 82 (medians of 6,000 `SELECT 1` on two busy cores).
+        """
+        self._unread.append((read, what))
+        self._unread_bytes += size
+
+    def _read(self) -> None:
+        unread, self._unread, self._unread_bytes = self._unread, [], 0
+        for read, what in unread:
+            read(*what)
         for file in self.files:
-            file.keep(most=0)
+            file.write()
 
     def turn(self, timeout: float | None) -> bool:
         """Wait for at most `timeout` seconds (None: for ever) and do what there is to do; false where there was nothing."""
@@ -327,19 +344,18 @@ def _place(event: tuple[selectors.SelectorKey, int]) -> int:
 
 
 class _Lines:
-    """Statements on their way to a file: a write(2) for each would keep clients waiting, so they are written when it is quiet."""
+    """Statements on their way to a file."""
 
     def __init__(self, file: StatementFile) -> None:
         self._file = file
         self._statements: list[Statement] = []
         self.add = self._statements.extend
 
-    def keep(self, most: int) -> bool:
-        """Write them if they are more than `most`; true where some stay unwritten."""
-        if len(self._statements) > most:
+    def write(self) -> None:
+        """Write those there are."""
+        if self._statements:
             self._file.write(self._statements)
             self._statements.clear()
-        return bool(self._statements)
 
 
 class _Port:
@@ -470,7 +486,7 @@ class _Session:
             self._conversation, self._startup = self._converse(), None
         conversation, self._conversation = self._conversation, None
         if conversation is not None:
-            conversation.lost(monotonic_ns())
+            self._loop.read_later(conversation.lost, monotonic_ns())
 
     def _watch(self) -> None:
         """Wait for what can be done now."""
@@ -508,7 +524,7 @@ class _Session:
         else:
             self._to_server.send(data, now, self._delay)
             if self._conversation is not None:
-                self._conversation.asked(data, now)
+                self._loop.read_later(self._conversation.asked, data, now, size=len(data))
 
     def _start(self, data: bytes, now: int) -> None:
         """Take the untyped messages: requests for encryption, which are declined, then a StartupMessage or CancelRequest."""
@@ -524,7 +540,7 @@ class _Session:
             self._to_server.send(data, now, self._delay)
             if code != _CANCEL and self._converse is not None and self._server_open:
                 self._conversation = self._converse()
-                self._conversation.asked(data[length:], now)
+                self._loop.read_later(self._conversation.asked, data[length:], now)
             return
         self._startup = data
 
@@ -542,7 +558,7 @@ class _Session:
         else:
             self._to_client.send(data, now, self._delay)
             if self._conversation is not None:
-                self._conversation.answered(data, now + self._delay)
+                self._loop.read_later(self._conversation.answered, data, now + self._delay, size=len(data))
 
     def _over(self) -> None:
         self._watch()

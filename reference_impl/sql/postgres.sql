@@ -81,15 +81,16 @@ WHERE jobs.id = candidate.id
 RETURNING jobs.priority, jobs.id, jobs.token, jobs.attempt
 
 -- name: complete
--- Finish the claims of a JSON array of [job, token]; a claim that is no longer the job's last one is left out. Locked in
--- the order of ids first, so that two batches that share jobs never wait for each other in a circle.
+-- Finish the claims of a JSON array of [job, token]; a claim that is no longer the job's last one is left out. Locked first, in
+-- the order claims lock in: a claim that waited for a job that was taken holds its lock for a moment though it goes on without
+-- the job, so that in any other order the two could wait for each other in a circle.
 WITH held AS (
   SELECT jobs.id
   FROM jobs
   JOIN json_array_elements(%(handles)s::json) AS handle (pair)
     ON jobs.id = (handle.pair ->> 0)::bigint AND jobs.token = (handle.pair ->> 1)::bigint
   WHERE jobs.status = 'running'
-  ORDER BY jobs.id
+  ORDER BY jobs.priority DESC, jobs.id
   FOR UPDATE OF jobs
 )
 UPDATE jobs SET status = 'done'
@@ -105,7 +106,7 @@ WITH held AS (
   JOIN json_array_elements(%(handles)s::json) AS handle (pair)
     ON jobs.id = (handle.pair ->> 0)::bigint AND jobs.token = (handle.pair ->> 1)::bigint
   WHERE jobs.status = 'running'
-  ORDER BY jobs.id
+  ORDER BY jobs.priority DESC, jobs.id
   FOR UPDATE OF jobs
 )
 UPDATE jobs SET status = 'ready', worker = NULL

@@ -175,6 +175,11 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             {},
         ),
         (
+            "two at the same time, the first to return was the second",
+            ops(claim("w0", 10, 40, 7, attempts=(1,)), claim("w1", 20, 30, 7, attempts=(2,))),
+            {},
+        ),
+        (
             "two at the same time, whichever was first",
             ops(claim("w0", 10, 40, 7, attempts=(2,)), claim("w1", 20, 30, 7, attempts=(1,))),
             {},
@@ -287,18 +292,6 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             {"taker": "w1"},
         ),
         (
-            "a heartbeat of another worker extends nothing, but its own does",
-            ops(
-                claim("w0", 10, 20, 7),
-                Op("w0", "heartbeat", 30, 40, jobs=(7,)),
-                Op("w2", "heartbeat", 1, 2, jobs=(7,)),
-                claim("w1", 120, 125, 7),
-            ),
-            {"lease_ns": 100},
-            (2, 4),
-            {},
-        ),
-        (
             "somebody else gave it back",
             ops(claim("w0", 10, 20, 7), fail("w1", 30, 40, 7), claim("w1", 50, 60, 7)),
             {},
@@ -327,6 +320,16 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             {},
             (1, 2, 4),
             {"job": 8, "fate": "never finished", "holder": "w0"},
+        ),
+        (
+            "at most once, and the holder lived",
+            History(
+                [Op("setup", "enqueue", 0, 5, jobs=(7,)), claim("w0", 10, 20, 7), DRAINED],
+                processes=[Process("w0", ended=800)],
+            ),
+            {"semantics": "at-most-once"},
+            (1, 2, 3),
+            {"job": 7},
         ),
         (
             "the right holder was refused",
@@ -373,6 +376,17 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
     ],
     "claim-order": [
         (
+            "one that had been claimed before it was enqueued",
+            ops(
+                claim("w1", 0, 1, 7),
+                Op("setup", "enqueue", 3, 5, jobs=(7, 8)),
+                claim("w0", 10, 20, 8),
+            ),
+            {},
+            (2, 3),
+            {"job": 8, "better_job": 7},
+        ),
+        (
             "the later first",
             ops(ENQUEUED, claim("w0", 10, 20, 8), claim("w1", 30, 40, 7)),
             {},
@@ -416,6 +430,13 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
     "attempts-counted": [
         ("starts at 2", ops(claim("w0", 10, 20, 7, attempts=(2,))), {}, (1,), {"attempt": 2, "expected_at_most": 1}),
         (
+            "both the first",
+            ops(claim("w0", 10, 40, 7, attempts=(1,)), claim("w1", 20, 30, 7, attempts=(1,))),
+            {},
+            (1, 2),
+            {"attempt": 1},
+        ),
+        (
             "1 again",
             ops(claim("w0", 10, 20, 7, attempts=(1,)), claim("w1", 30, 40, 7, attempts=(1,))),
             {},
@@ -424,6 +445,17 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
         ),
     ],
     "fenced-completion": [
+        (
+            "a stale token of the same worker was accepted",
+            ops(
+                claim("w0", 10, 20, 7, tokens=(1,)),
+                claim("w0", 30, 40, 7, tokens=(2,)),
+                complete("w0", 50, 60, 7, tokens=(1,)),
+            ),
+            {},
+            (2, 3),
+            {"token": 1, "later_token": 2, "later_process": "w0"},
+        ),
         (
             "a stale token was accepted",
             ops(
@@ -536,9 +568,24 @@ UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
         )
     ],
     "no-lost-job": [
+        (
+            "its id was given to two jobs",
+            ops(
+                Op("setup", "enqueue", 0, 2, jobs=(7,)),
+                Op("setup", "enqueue", 3, 5, jobs=(7,)),
+                claim("w0", 10, 20, 7),
+                DRAINED,
+            ),
+            {},
+        ),
         ("never drained", ops(ENQUEUED, claim("w0", 10, 20, 7)), {}),
         ("drained before it was enqueued", ops(DRAINED, Op("w0", "enqueue", 920, 930, jobs=(7,))), {}),
         ("an unknown claim may have taken it", ops(ENQUEUED, claim("w0", 10, 20, outcome="info"), DRAINED), {}),
+        (
+            "its lease was extended and may still run",
+            ops(ENQUEUED, claim("w0", 10, 20, 7, 8), Op("w0", "heartbeat", 800, 810, jobs=(7, 8)), DRAINED),
+            {"lease_ns": 200},
+        ),
         ("its lease may still run", ops(ENQUEUED, claim("w0", 10, 20, 7, 8), DRAINED), {"lease_ns": 5000}),
     ],
     "no-phantom-claim": [

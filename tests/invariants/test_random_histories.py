@@ -205,5 +205,5 @@ def compare(name: str, findings: tuple[Finding, ...], smalls: list[Small]) -> No
             if str(k) in nowhere:
                 nowhere.remove(str(k))
                 missing.discard(k)
-        assert (missing, extra) == (set(), set()), f"{name} in {small.ops} {small.statements} {small.processes}"
+        assert (missing, extra) == (set(), set()), f"{name} {missing=} {extra=} {mine} in {small}"
     assert nowhere == []

@@ -280,6 +280,48 @@ def test_a_table_analysed_while_it_held_one_job_and_then_filled(
     assert given > 5 if name == "in-subquery-limit" else given == 5
 
 
+def test_a_claim_that_waited_and_a_completion_never_wait_for_each_other_in_a_circle(new_database: URLS) -> None:
+    """A waiting claim holds for a moment the lock of a job it must go on without; a race of contend's found this deadlock.
+
+    The older job has the smaller priority, so that locking by id alone would lock in the other order than claims do.
+    """
+    url = new_database("postgres")
+    waiter, holder = (system("for-update", "postgres")(url) for _ in range(2))
+    waiter.install()
+    last, middle, first = waiter.enqueue([{"priority": priority} for priority in range(3)])
+    with (
+        closing(psycopg.connect(url)) as blocker,
+        closing(psycopg.connect(url)) as taker,
+        psycopg.connect(url, autocommit=True) as keeper,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        blocking = b"SELECT count(*) FROM pg_stat_activity WHERE pg_blocking_pids(pid) @> ARRAY[%d]"
+
+        def await_blocked(by: int) -> None:
+            deadline = time.monotonic() + 20
+            while keeper.execute(blocking % by).fetchone() == (0,):
+                assert time.monotonic() < deadline
+
+        blocker.execute(b"SELECT id FROM jobs WHERE id = %d FOR UPDATE" % middle)
+        taken = b"UPDATE jobs SET status = 'running', token = 1, worker = 'w0' WHERE id IN (%d, %d)"
+        taker.execute(taken % (first, last))
+        claiming = pool.submit(waiter.claim, "w1", 3)
+        await_blocked(taker.info.backend_pid)
+        taker.commit()
+        await_blocked(blocker.info.backend_pid)
+        completing = pool.submit(holder.complete, "w0", [Claim(last, 1, 1), Claim(first, 1, 1)])
+        row = keeper.execute(
+            b"SELECT pid FROM pg_stat_activity WHERE pg_blocking_pids(pid) @> ARRAY[%d]" % blocker.info.backend_pid
+        )
+        (waiting,) = row.fetchone() or (0,)
+        await_blocked(waiting)
+        blocker.rollback()
+        assert [claim.job for claim in claiming.result(timeout=20)] == [middle]
+        assert {claim.job for claim in completing.result(timeout=20)} == {first, last}
+    waiter.close()
+    holder.close()
+
+
 def test_two_batches_that_share_jobs_in_opposite_order_never_lock_each_other_out(new_database: URLS) -> None:
     """Both finish the same claims at once, each in its own order: one of them does, and neither dies of a deadlock."""
     url = new_database("postgres")

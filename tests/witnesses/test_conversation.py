@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.witnesses.conversation import ANSWERED, Conversation, Frames
+from harness.witnesses.conversation import ANSWERED, ASKED, Conversation, Frames
 from harness.witnesses.statement import Statement
 
 
@@ -143,6 +143,9 @@ def test_each_statement_of_one_query_counts_and_the_last_commits() -> None:
         ("COMMIT", 0, True, None),
         ("SELECT ?/?", 0, False, "22012"),
     ]
+    talk.ask(query("BEGIN; SAVEPOINT s; ROLLBACK TO s; COMMIT; COMMIT"))
+    talk.answer(done("BEGIN"), done("SAVEPOINT"), done("ROLLBACK"), done("COMMIT"), done("COMMIT"), ready())
+    assert [committed for _, _, committed, _ in talk.seen] == [False, False, False, True, False]
     assert talk.ask(query(" -- ping")).answer(EMPTY, ready()).seen == [("", 1, False, None)]
 
 
@@ -282,6 +285,7 @@ def test_a_login_that_fails_is_written_as_a_failed_connect() -> None:
     conversation.asked(message("p", b"hunter2\0"), 60)
     conversation.answered(error("28P01", "FATAL"), 70)
     conversation.lost(80)
+    assert ord("p") not in ASKED, "a password would be read"
     (line,) = written
     assert (line.kind, line.connection, line.t0, line.t1, line.error) == ("connect", 3, 50, 70, ("other", "28P01"))
     conversation = Conversation(4, 50, written.extend)

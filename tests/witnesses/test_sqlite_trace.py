@@ -258,6 +258,12 @@ def test_a_commit_refused_with_busy_did_not_commit(tmp_path: Path, seen: Seen) -
     with pytest.raises(sqlite3.OperationalError):
         writer.commit()
     assert (seen()[-1]["error"]["code"], writer.in_transaction) == ("SQLITE_BUSY", True)
+    with pytest.raises(sqlite3.OperationalError), writer:  # which rolls back, as its COMMIT was refused
+        writer.execute("UPDATE jobs SET id = 4")
+    lines = [(x["kind"], x["commits"], x.get("error", {}).get("code")) for x in seen()]
+    assert lines == [("write", False, None), ("commit", False, "SQLITE_BUSY"), ("rollback", False, None)]
+    writer.execute("BEGIN")
+    writer.execute("UPDATE jobs SET id = 5")
     reader.execute("ROLLBACK")
     writer.commit()
     assert seen()[-1]["commits"] is True
@@ -326,11 +332,12 @@ def test_a_users_own_classes_keep_working_and_are_watched(file: str, seen: Seen)
             super().execute("UPDATE jobs SET n = 9 WHERE id = 1")
             super().commit()
 
-    for connect in (
-        lambda: sqlite3.connect(file, factory=Connection),
-        lambda: sqlite3.connect(file, 5.0, 0, "DEFERRED", True, Connection),  # noqa: FBT003  # sqlite3's own signature
-    ):
-        connection = connect()
+    for by_position in (False, True):
+        connection = (
+            sqlite3.connect(file, 5.0, 0, "DEFERRED", True, Connection)  # noqa: FBT003  # sqlite3's own signature
+            if by_position
+            else sqlite3.connect(file, factory=Connection)
+        )
         assert isinstance(connection, Connection)
         assert repr(connection).startswith(f"<{__name__}.")
         cursor = connection.cursor()
@@ -394,11 +401,12 @@ def test_threads_that_share_a_connection_lose_no_statement(file: str, seen: Seen
             connection.execute(f"SELECT 1 AS {name}").fetchall()
             mine.execute(f"SELECT 1 AS mine_{name}").fetchall()
 
-    threads = [threading.Thread(target=run, args=(name, mine)) for name, mine in zip("abc", own, strict=True)]
+    threads = [threading.Thread(target=run, args=x, daemon=True) for x in zip("abc", own, strict=True)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads), "the trace callback and SQLite's mutex wait for each other"
     lines = [x for x in seen() if x["kind"] == "read"]
     counts = {
         n: sum(x["shape"] == f"SELECT ? AS {n}" for x in lines) for n in ("a", "b", "c", "mine_a", "mine_b", "mine_c")
