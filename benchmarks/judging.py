@@ -4,7 +4,8 @@
 
 The history: half of the operations are claims of one job by 8 workers, half are completions, beside enqueues of 1,000 jobs; two
 statements a claim and two a completion. Made by DuckDB straight to Parquet, as it is the judging that is measured.
-`--defects` hands every 50th job out twice, swaps priorities and adds empty claims, so that suspects and findings are many.
+As every claim gets one job, the two rounds cost two statements a job, and `statement-budget` says so; all else holds.
+`--defects` hands every 50th job out twice, adds false empties and reuses ids, so that suspects and findings are many.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 -- A history of getvariable('jobs') jobs, each enqueued (1,000 at once), claimed alone and completed by one of 8 workers.
 -- Worker i % 8 claims job i 1,000 ns after the one before and takes 6,000 ns, so that claims of different workers overlap, then completes it.
--- With getvariable('defects') every 50th job is handed out a second time and every 1,000th claim is followed by an empty one.
+-- With getvariable('defects') every 50th job is handed out a second time, every 1,000th claim is followed by an empty one while jobs
+-- are waiting, and every 997th id is that of another job.
 
 CREATE VIEW jobs AS
 SELECT

@@ -100,7 +100,7 @@ def test_a_saved_run_is_judged_again_without_a_database_and_with_a_users_own_inv
     mine = tmp_path / "mine"
     mine.mkdir()
     header = ("Claim: Nobody claims.", "Row: a claim.", "Severity: violation", "Needs: claim")
-    text = "".join(f"-- {line}\n" for line in header) + "SELECT [operation] AS operations FROM claims\n"
+    text = "\n".join([*(f"-- {line}" for line in header), "SELECT [operation] AS operations FROM claims", ""])
     (mine / "no-claims-at-all.sql").write_text(text)
     status, again, said = contend_run("check", "runs", "--sql", "mine", "--json", cwd=tmp_path)
     assert status == 1, said
