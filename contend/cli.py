@@ -186,10 +186,10 @@ def report(bundles: tuple[Path, ...], out: Path | None) -> int:
 
 
 @cli.command("list")
-@click.argument("what", default="all", metavar="[scenarios|systems|invariants|defects]")
+@click.argument("what", default="all", metavar="[scenarios|systems|invariants|defects|faults]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def list_(*, what: str, as_json: bool) -> int:
-    """List the scenarios, systems, invariants and defects there are."""
+    """List the scenarios, systems, invariants, defects and faults there are."""
     from contend import listing  # noqa: PLC0415  # see the module's caption
 
     if what != "all" and what not in listing.TABLES:

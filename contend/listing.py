@@ -60,11 +60,17 @@ def defects() -> Rows:
     ]
 
 
+def faults() -> Rows:
+    """Every fault that can be planned; this version plans none."""
+    return []
+
+
 TABLES: Final[Mapping[str, Callable[[], Rows]]] = {
     "scenarios": scenarios,
     "systems": systems,
     "invariants": invariants,
     "defects": defects,
+    "faults": faults,
 }
 
 
@@ -79,4 +85,4 @@ def as_text(name: str, rows: Rows) -> str:
             caught = row["caught_by"]
             mark = f"  [wrong: {', '.join(dict.fromkeys(caught.values())) if isinstance(caught, dict) else caught}]"
         lines.append(f"  {row['name']:<{width}}  {told}{mark}")
-    return "\n".join(lines)
+    return "\n".join(lines if rows else [*lines, "  none"])

@@ -106,18 +106,17 @@ def result_line(result: Result) -> Text:
     line = Text()
     line.append(f"{shown:<12}", style=STYLE.get(shown.lower(), "bold red"))
     line.append(f" {document['scenario']:<12} {document['system']:<32} {document['database']:<9}")
-    control = result.case.role == "control"
-    if control and result.caught:
+    if result.case.role == "control" and result.caught:
         expected = document["expected"]
         count = next(f["count"] for f in document["findings"] if f["invariant"] == expected)
         line.append(f" as it must be: {expected} found {count:,}")
     elif document["verdict"] == "pass":
         line.append(f" {coverage_words(document['coverage'])}")
-        slope = document["measurements"].get("statements_per_job")
-        if slope:
-            line.append(f"; {slope['value']:.2f} statements a job: {'N+1' if slope['value'] > 0.5 else 'batched'}")
     else:
         line.append(f" {'; '.join(document['reasons'][:3])}")
+    slope = document["measurements"].get("statements_per_job")
+    if slope:
+        line.append(f"; {slope['value']:.2f} statements a job: {'N+1' if slope['value'] > 0.5 else 'batched'}")
     return line
 
 

@@ -6,9 +6,7 @@ Whatever is concrete (the scenario, the system, the server, the witness) arrives
 from __future__ import annotations
 
 import shlex
-import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -191,8 +189,11 @@ def judge(
             told = describe(history, judgements)
             series = {**series, "counts": coverage.rounds(history)}
     except (ContendError, duckdb.Error) as error:
-        found.append(Evidence("history-judged", present=False, reason=f"The history could not be judged: {error}"))
-        traceback.print_exc(file=sys.stderr) if not isinstance(error, ContendError) else None
+        said = str(error).splitlines()[0].rstrip(".")
+        remedy = "What was recorded is kept: once the cause is gone, `contend check` judges it."
+        found.append(
+            Evidence("history-judged", present=False, reason=f"The history could not be judged: {said}.", remedy=remedy)
+        )
     found += [Evidence("run-carried-through", present=False, reason=problem) for problem in problems]
     ruling = rule(judgements, found)
     if "control-caught" in case.scenario.evidence and ruling.verdict == "pass":

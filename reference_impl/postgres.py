@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class PostgresQueue(Queue):
     """The queue in a Postgres database; how it claims is for the subclass to say.
 
-    A connection that was lost is opened again by the next call; the call that lost it raises.
+    Connected from the start, so that the first claim does not pay for it. A connection that was lost is opened again by the
+    next call; the call that lost it raises.
     """
 
     databases = ("postgres",)
@@ -28,6 +29,7 @@ class PostgresQueue(Queue):
         self._url = url
         self._statements = {name: sql.encode() for name, sql in statements("postgres").items()}
         self._connection: psycopg.Connection | None = None
+        self._connected()
 
     def install(self) -> None:
         """Make the table in an empty database."""

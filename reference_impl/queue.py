@@ -31,7 +31,7 @@ class Claim:
 class Queue(ABC):
     """A job queue in one table, `jobs`, of the database at `url`.
 
-    One per process, used by one thread at a time. The connection is opened at the first use. Errors of the driver
+    One per process, used by one thread at a time. The connection is opened at the first use at the latest. Errors of the driver
     are raised as they are; none is swallowed. Options a queue does not know are ignored.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,6 +14,12 @@ from pathlib import Path
 import pytest
 
 from harness.databases.postgres import Postgres, PostgresServer
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the processes tests start: a shell's background job, as CI may be, has it ignored, and that is inherited."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -120,26 +120,27 @@ def test_explicit_transactions_commit_with_their_commit_only(file: str, seen: Se
     ]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="the attribute autocommit came with Python 3.12")
-def test_autocommit_false_shows_the_transaction_it_always_holds(file: str, seen: Seen) -> None:
-    connection = sqlite3.connect(file, autocommit=False)  # type: ignore[call-overload]  # checked as Python 3.11
-    connection.execute("UPDATE jobs SET n = 1")
-    connection.commit()
-    connection.rollback()
-    connection.autocommit = True
-    connection.execute("UPDATE jobs SET n = 2")
-    connection.close()
-    assert [(x["kind"], x["commits"]) for x in seen()] == [
-        ("connect", False),
-        ("begin", False),
-        ("write", False),
-        ("commit", True),
-        ("begin", False),
-        ("rollback", False),
-        ("begin", False),
-        ("commit", True),
-        ("write", True),
-    ]
+if sys.version_info >= (3, 12):  # the attribute autocommit came with it
+
+    def test_autocommit_false_shows_the_transaction_it_always_holds(file: str, seen: Seen) -> None:
+        connection = sqlite3.connect(file, autocommit=False)
+        connection.execute("UPDATE jobs SET n = 1")
+        connection.commit()
+        connection.rollback()
+        connection.autocommit = True
+        connection.execute("UPDATE jobs SET n = 2")
+        connection.close()
+        assert [(x["kind"], x["commits"]) for x in seen()] == [
+            ("connect", False),
+            ("begin", False),
+            ("write", False),
+            ("commit", True),
+            ("begin", False),
+            ("rollback", False),
+            ("begin", False),
+            ("commit", True),
+            ("write", True),
+        ]
 
 
 def test_with_connection_commits_and_rolls_back_under_watch(file: str, seen: Seen) -> None:
