@@ -36,6 +36,10 @@ class Ratio:
     pairs: int
 
 
+ENOUGH_PAIRS = 16  # below this, only large factors can be told from noise
+WIDE = 2.0  # an interval whose ends are this factor apart says little
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """A straight line through counts: `intercept` for the call itself, `slope` for each further job."""
@@ -82,3 +86,19 @@ def fit_line(x: Sequence[float], y: Sequence[float]) -> Line:
         raise ValueError("a line needs at least two different x")
     slope = sum((u - mean_x) * (v - mean_y) for u, v in zip(x, y, strict=True)) / spread
     return Line(slope=slope, intercept=mean_y - slope * mean_x)
+
+
+def doubts_about(ratios: Sequence[Ratio]) -> list[str]:
+    """Say why these ratios may not deserve belief: too few pairs, or intervals so wide that the machine cannot have been quiet."""
+    found = []
+    fewest = min((ratio.pairs for ratio in ratios), default=ENOUGH_PAIRS)
+    if fewest < ENOUGH_PAIRS:
+        found.append(
+            f"Times were taken in {fewest} interleaved pairs: large factors can be believed, small ones cannot."
+        )
+    wide = sum(ratio.high > WIDE * ratio.low for ratio in ratios)
+    if wide:
+        found.append(
+            f"{wide} of {len(ratios)} ratios are known only within a factor of {WIDE:g} or more: the machine was not quiet."
+        )
+    return found

@@ -35,7 +35,7 @@ from harness.scenario import Answer, Program
 CONTEXT = multiprocess.get_context("spawn")
 UP_SECONDS = 60.0  # a process that has not come up by then is hung: eight take about 1 s on 2 busy cores
 GO_SECONDS = 0.01  # how far ahead a common start is set, so that every process has got the word before it
-END_SECONDS = 5.0
+END_SECONDS = 20.0  # closing takes milliseconds; a starved machine may make it seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from harness import coverage, merging
 from harness.errors import ContendError, SystemUnusable
 from harness.history import CONTEXT
 from harness.invariants import judging
+from harness.measurement import Ratio, doubts_about
 from harness.processes import Source
 from harness.protocols import Promise, Server, Witness
 from harness.runners.stage import open_stage
@@ -268,7 +269,7 @@ def _result(
         "series": dict(series),
         "load": {k: v for k, v in asdict(case.load).items() if k != "options"},
         "profile": case.profile,
-        "doubts": [],
+        "doubts": doubts_about([Ratio(**row["ratio"]) for row in series.get("times", [])]),
         "seconds": round(seconds, 3),
         "commands": {"again": replay_line(case), "check": f"contend check {place.parent.parent}"},
     }

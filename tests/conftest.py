@@ -12,12 +12,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from harness.databases.postgres import Postgres, PostgresServer
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the processes tests start: a shell's background job, as CI may be, has it ignored, and that is inherited."""
+    """Assert no times. Let Ctrl-C reach the processes tests start: a shell's background job has it ignored, and they inherit that."""
+    settings.register_profile("untimed", deadline=None)  # a busy machine is not a failure; speed is for the benchmarks
+    settings.load_profile("untimed")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.measurement import Measurement, fit_line, paired_ratio, quantile
+from harness.measurement import Measurement, Ratio, doubts_about, fit_line, paired_ratio, quantile
 
 POSITIVE = st.floats(0.001, 1e6)
 
@@ -64,3 +64,11 @@ def test_a_line_is_found_through_its_own_points(slope: float, intercept: float) 
 def test_a_line_through_one_x_is_refused() -> None:
     with pytest.raises(ValueError, match="two different"):
         fit_line([1.0, 1.0], [1.0, 2.0])
+
+
+def test_few_pairs_and_wide_intervals_are_reasons_for_doubt() -> None:
+    sound = Ratio(3.0, 2.8, 3.3, 16)
+    assert doubts_about([]) == []
+    assert doubts_about([sound]) == []
+    assert "4 interleaved pairs" in doubts_about([sound, Ratio(3.0, 2.8, 3.3, 4)])[0]
+    assert "1 of 2 ratios" in doubts_about([sound, Ratio(3.0, 1.0, 3.3, 16)])[0]

@@ -400,10 +400,9 @@ def guard_released(h: Small) -> set[Key]:
     if not deaths:
         return set()
     asked = [d for d in h.ops if d.op.kind == "open" and d.start >= max(deaths)]
-    admitted = min((d.done for d in asked if d.outcome == "ok"), default=None)
-    last = max((d.done for d in asked if d.op.done is not None), default=0)
-    waited = (last if admitted is None else admitted) - max(deaths)
-    return {(d.number,) for d in asked} if waited >= 10**9 else set()
+    admitted = min((d.start for d in asked if d.outcome == "ok"), default=None)
+    late = [d for d in asked if d.outcome == "fail" and d.start - max(deaths) >= 10**9]
+    return {(d.number,) for d in late if admitted is None or admitted >= d.done}
 
 
 MODELS: dict[str, Callable[[Small], set[Key]]] = {

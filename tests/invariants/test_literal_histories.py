@@ -269,7 +269,21 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
                 Op("w1", "open", 10**9, 10**9 + 1),
             ),
             {},
-        )
+        ),
+        (
+            "slow to ask, but admitted at once",
+            ops(Op("nemesis", "kill", 30, 31, jobs=("w0",)), Op("w1", "open", 5 * 10**9, 6 * 10**9)),
+            {},
+        ),
+        (
+            "refused late, when another had been admitted",
+            ops(
+                Op("nemesis", "kill", 30, 31, jobs=("w0",)),
+                Op("w1", "open", 40, 2 * 10**9),
+                Op("w2", "open", 10**9 + 100, 10**9 + 200, outcome="fail"),
+            ),
+            {},
+        ),
     ],
 }
 
@@ -545,11 +559,11 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             ops(
                 Op("nemesis", "kill", 30, 31, jobs=("w0",)),
                 Op("w1", "open", 40, 50, outcome="fail"),
-                Op("w1", "open", 10**9, 10**9 + 40, outcome="fail"),
+                Op("w1", "open", 10**9 + 40, 10**9 + 50, outcome="fail"),
             ),
             {},
-            (2, 3),
-            {"admitted_later": False},
+            (3,),
+            {"after_death_ns": 10**9 + 9},
         ),
     ],
 }
@@ -609,6 +623,11 @@ UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
     "worker-guard": [("nobody was admitted", ops(Op("w0", "open", 10, 20, outcome="fail")), {})],
     "guard-released": [
         ("nobody asked", ops(Op("w0", "open", 10, 20), Op("nemesis", "kill", 30, 31, jobs=("w0",))), {}),
+        (
+            "refused, and given up within the second",
+            ops(Op("nemesis", "kill", 30, 31, jobs=("w0",)), Op("w1", "open", 40, 50, outcome="fail")),
+            {},
+        ),
     ],
 }
 
