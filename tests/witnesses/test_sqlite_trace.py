@@ -313,6 +313,7 @@ def test_a_connection_that_cannot_be_made_is_written_with_its_error(tmp_path: Pa
     assert (line["kind"], line["connection"], line["error"]["code"]) == ("connect", 1, "SQLITE_CANTOPEN")
 
 
+@pytest.mark.filterwarnings("ignore:Passing more than 1 positional argument:DeprecationWarning")  # the caller's, from 3.12 on
 def test_a_users_own_classes_keep_working_and_are_watched(file: str, seen: Seen) -> None:
     class Cursor(sqlite3.Cursor):
         executed = 0
@@ -350,6 +351,7 @@ def test_a_users_own_classes_keep_working_and_are_watched(file: str, seen: Seen)
         assert type(connection.cursor(sqlite3.Cursor)).__name__ == "Cursor"
         kinds = [x["kind"] for x in seen()]
         assert kinds == ["connect", "other", "begin", "write", "write", "commit"]
+        connection.close()
 
 
 def test_nothing_a_system_relies_on_changes(file: str, seen: Seen) -> None:
