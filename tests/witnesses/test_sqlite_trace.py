@@ -313,7 +313,9 @@ def test_a_connection_that_cannot_be_made_is_written_with_its_error(tmp_path: Pa
     assert (line["kind"], line["connection"], line["error"]["code"]) == ("connect", 1, "SQLITE_CANTOPEN")
 
 
-@pytest.mark.filterwarnings("ignore:Passing more than 1 positional argument:DeprecationWarning")  # the caller's, from 3.12 on
+@pytest.mark.filterwarnings(
+    "ignore:Passing more than 1 positional argument:DeprecationWarning"
+)  # the caller's, from 3.12 on
 def test_a_users_own_classes_keep_working_and_are_watched(file: str, seen: Seen) -> None:
     class Cursor(sqlite3.Cursor):
         executed = 0
