@@ -87,12 +87,12 @@ class Campaign:
     watcher: Watcher = field(default_factory=Watcher)
     results: list[Result] = field(default_factory=list)
     controls: list[Result] = field(default_factory=list)
+    stopped: str = ""  # why it ended before its last case, in a sentence; empty where it did not
     _places: int = 0
 
     def carry_out(self, bundle: Bundle) -> Verdict:
         """Run every case, saving each before the next; an interruption keeps what there is. Gives the merged verdict."""
         conditions: dict[str, Mapping[str, str]] = {}
-        stopped = ""
         self.watcher.planned(len(self.cases))
         try:
             for label, engine in self.engines.items():
@@ -104,13 +104,13 @@ class Campaign:
                     for case in mine:
                         self._one(case, bundle, server)
         except KeyboardInterrupt:
-            stopped = f"Interrupted after {len(self.results)} of {len(self.cases)} results; they are kept."
+            self.stopped = f"Interrupted after {len(self.results)} of {len(self.cases)} results; they are kept."
         except ContendError as error:
-            stopped = str(error)
+            self.stopped = str(error)
             raise
         finally:
-            self.finish(bundle, conditions, stopped)
-        return self.verdict(stopped)
+            self.finish(bundle, conditions)
+        return self.verdict()
 
     def _one(self, case: Case, bundle: Bundle, server: Server) -> None:
         self.watcher.began(case)
@@ -153,16 +153,16 @@ class Campaign:
             "" if known.caught else "Raise --workers or --jobs.",
         )
 
-    def verdict(self, stopped: str) -> Verdict:
+    def verdict(self) -> Verdict:
         """Merge the verdicts of all results; anything unfinished is inconclusive at best."""
         verdicts: list[Verdict] = [result.verdict for result in self.results]
-        return merge([*verdicts, "inconclusive"] if stopped else verdicts)
+        return merge([*verdicts, "inconclusive"] if self.stopped else verdicts)
 
-    def document(self, bundle: Bundle, stopped: str = "") -> dict[str, Any]:
+    def document(self, bundle: Bundle) -> dict[str, Any]:
         """The document of `--json`."""
         return {
             "schema": 1,
-            "verdict": self.verdict(stopped),
+            "verdict": self.verdict(),
             "bundle": str(bundle.folder),
             "report": str(bundle.folder / "report.html"),
             "results": [result.document for result in self.results],
@@ -171,14 +171,12 @@ class Campaign:
                 {"scenario": s.scenario, "system": s.system, "database": s.database, "reason": s.reason}
                 for s in self.skipped
             ],
-            **({"stopped": stopped} if stopped else {}),
+            **({"stopped": self.stopped} if self.stopped else {}),
         }
 
-    def finish(self, bundle: Bundle, conditions: Mapping[str, Mapping[str, str]], stopped: str) -> None:
+    def finish(self, bundle: Bundle, conditions: Mapping[str, Mapping[str, str]]) -> None:
         """Save the document, what the databases were like, and the reasons for doubt."""
-        bundle.finish(
-            self.document(bundle, stopped), conditions=dict(conditions), doubts=doubts(), finished=not stopped
-        )
+        bundle.finish(self.document(bundle), conditions=dict(conditions), doubts=doubts(), finished=not self.stopped)
 
 
 def _witness(case: Case) -> Witness:
@@ -233,7 +231,7 @@ def plan(request: Request) -> Campaign:
                 subject = found[engine.name]
                 wrong = subject.expected(scenario.name) is not None
                 timed = bool(named) or name in scenario.timed.get(engine.name, ())
-                load = replace(_load(scenario, request, seed, timed=timed), options=OPTIONS.get(label, {}))
+                load = _load(scenario, request, seed, timed=timed, options=OPTIONS.get(label, {}))
                 role: Role = "control" if wrong and not named else "subject"
                 cases.append(Case(scenario, subject, engine.name, label, load, request.profile, role))
     return Campaign(request, seed, cases, skipped, engines)
@@ -257,10 +255,10 @@ def _unfit(scenario: Scenario, name: str, found: Mapping[str, Subject], database
     return scenario.applies(found[database].promise)
 
 
-def _load(scenario: Scenario, request: Request, seed: int, *, timed: bool) -> Load:
+def _load(scenario: Scenario, request: Request, seed: int, *, timed: bool, options: Mapping[str, Any]) -> Load:
     load = scenario.loads[request.profile]
     given = {name: value for name in ("workers", "jobs", "batch") if (value := getattr(request, name)) is not None}
-    return replace(load, seed=seed, timed=timed, **given)
+    return replace(load, seed=seed, timed=timed, options=options, **given)
 
 
 def execute(request: Request, watcher: Watcher | None = None) -> tuple[Campaign, Bundle, Verdict]:

@@ -101,20 +101,11 @@ def _run(request: Request, *, as_json: bool) -> int:
         if isinstance(watcher, screen.LiveWatcher):
             watcher.stop()
     document = campaign.document(bundle)
-    stopped = _stopped_words(bundle.folder)
-    if stopped:
-        document = {**document, "stopped": stopped, "verdict": verdict}
     if as_json:
         _print_json(document)
     for line in screen.last_lines(campaign, document):
         console.print(line, soft_wrap=True)
     return EXIT_STATUS[verdict]
-
-
-def _stopped_words(folder: Path) -> str:
-    from harness.bundle import read_json  # noqa: PLC0415  # see the module's caption
-
-    return str(read_json(folder / "results.json").get("stopped", ""))
 
 
 def _print_json(document: object) -> None:
