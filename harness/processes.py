@@ -1,4 +1,6 @@
-"""Real processes: spawned, each in a session of its own, told what to do over a pipe, and gone when the run is.
+"""Real processes: each in a session of its own, told what to do over a pipe, and gone when the run is.
+
+They are forked from a small server process that has imported what every one of them needs and nothing of a system under test.
 
 A process comes up in the background, builds the system when told to, then runs *programs*. It answers in JSON, so nothing a
 system under test made is ever unpickled here. Its standard output and error go to `logs/<name>.txt` of the result's folder.
@@ -24,6 +26,7 @@ from typing import Any, Literal, Self, get_args
 import dill
 import multiprocess
 import orjson
+from multiprocess import forkserver
 from multiprocess.connection import wait
 
 from harness.errors import MalformedAnswer, SystemUnusable
@@ -32,7 +35,8 @@ from harness.protocols import OPTIONAL, REQUIRED, Promise, Semantics, Witness
 from harness.recorder import RecordedSystem, Recorder, build_system
 from harness.scenario import Answer, Program
 
-CONTEXT = multiprocess.get_context("spawn")
+CONTEXT = multiprocess.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["harness.processes", "harness.witnesses.sqlite_trace", "psycopg"])
 UP_SECONDS = 60.0  # a process that has not come up by then is hung: eight take about 1 s on 2 busy cores
 GO_SECONDS = 0.01  # how far ahead a common start is set, so that every process has got the word before it
 END_SECONDS = 20.0  # closing takes milliseconds; a starved machine may make it seconds
@@ -169,18 +173,28 @@ class _Tally:
         return contextlib.nullcontext()
 
 
-def _die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the coordinator dies by any signal (Linux, prctl(2) PR_SET_PDEATHSIG)."""
+def _die_with_coordinator() -> None:
+    """Have this process killed when the coordinator dies by any signal (Linux, prctl(2) PR_SET_PDEATHSIG).
+
+    The server that forked us ends once nobody holds the other end of its pipe, and the kernel then kills us. We were given that end
+    too, so that we could start processes of our own: it goes, or a hung process would keep the server and all others alive.
+    """
+    alive = forkserver._forkserver  # there is no public name for it
+    if alive._forkserver_alive_fd is not None:
+        os.close(alive._forkserver_alive_fd)
+        alive._forkserver_alive_fd = None
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
+    if os.getppid() == 1:
         os._exit(1)
 
 
-def _live(birth: Birth, pipe: Any, parent: int) -> None:
+def _live(birth: Birth, pipe: Any, environment: Mapping[str, str]) -> None:
     """Run in the child: take commands until told to end or until the coordinator is gone."""
     os.setsid()
-    _die_with_parent(parent)
+    _die_with_coordinator()
+    os.environ.clear()
+    os.environ.update(environment)  # the server's is of the time it was started
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     log = os.open(birth.folder / "logs" / f"{birth.name}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
@@ -249,7 +263,7 @@ def opens(program: Program) -> Program:
 
 @contextlib.contextmanager
 def _without_main() -> Iterator[None]:
-    """Keep spawned processes from importing the program that started us.
+    """Keep new processes from importing the program that started us.
 
     `multiprocess` would run it again in each of them: slow under pytest, and endless where a script has no `__main__` guard.
     """
@@ -299,7 +313,7 @@ class Crew:
     def start(self, birth: Birth) -> None:
         """Start one process; it comes up in the background."""
         near, far = CONTEXT.Pipe()
-        process = CONTEXT.Process(target=_live, args=(birth, far, os.getpid()), name=birth.name, daemon=True)
+        process = CONTEXT.Process(target=_live, args=(birth, far, dict(os.environ)), name=birth.name, daemon=True)
         with _without_main():
             process.start()
         far.close()
