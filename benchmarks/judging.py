@@ -46,7 +46,7 @@ CONTEXT = {
 
 
 def generate(folder: Path, operations: int, *, defects: bool) -> None:
-    """Write the four tables of a history of about that many operations into `folder/history`."""
+    """Write the five tables of a history of about that many operations into `folder/history`."""
     history = folder / "history"
     history.mkdir()
     with duckdb.connect() as connection:

@@ -8,6 +8,7 @@ import os
 import platform
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,11 +19,12 @@ import contend
 from harness import bundle as bundles
 from harness import databases, witnesses
 from harness.bundle import Bundle
-from harness.errors import ContendError, UsageError
+from harness.databases import redis_server
+from harness.errors import ContendError, RunAbandoned, UsageError
 from harness.invariants import judging
 from harness.processes import Source
-from harness.protocols import Database, Server, Witness
-from harness.run import Case, Result, Role, Subject, judge, run
+from harness.protocols import Database, Server, ServiceFactory, Witness
+from harness.run import Case, Draft, Performed, Result, Role, Subject, judge, perform, settle
 from harness.scenario import Load, Profile, Scenario
 from harness.verdict import Evidence, Verdict, merge
 from scenarios import catalogue, systems
@@ -31,6 +33,23 @@ WITNESS: Final[Mapping[str, str]] = {"sqlite": "sqlite-trace", "postgres": "wire
 EMBEDDED: Final = ("sqlite", "postgres")
 # What a system that sets up its own database must be told, so that it does not undo what was asked for.
 OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {"sqlite-rollback": {"journal_mode": "delete"}}
+
+
+@contextlib.contextmanager
+def _redis() -> Iterator[str]:
+    with redis_server.serve_redis() as server:
+        pid = server.pid
+        yield server.url
+        server.start()  # does nothing where it still runs
+        if server.pid != pid:
+            raise RunAbandoned(
+                "The Redis of this run died while it was in use, so what was seen is not the system's doing alone."
+            )
+
+
+# What a system may need beside its database: how it is started for one run, and why it cannot be, if so.
+SERVICES: Final[Mapping[str, ServiceFactory]] = {"redis": _redis}
+MISSING: Final[Mapping[str, Callable[[], str | None]]] = {"redis": redis_server.missing}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +65,7 @@ class Request:
     profile: Profile = "quick"
     seed: int | None = None
     out: Path = Path("runs")
+    options: Mapping[str, Any] = field(default_factory=dict)
     argv: tuple[str, ...] = ()
 
 
@@ -101,8 +121,7 @@ class Campaign:
                     continue
                 with engine.serve() as server:
                     conditions[label] = dict(server.conditions())
-                    for case in mine:
-                        self._one(case, bundle, server)
+                    self._all(mine, bundle, server)
         except KeyboardInterrupt:
             self.stopped = f"Interrupted after {len(self.results)} of {len(self.cases)} results; they are kept."
         except ContendError as error:
@@ -112,26 +131,47 @@ class Campaign:
             self.finish(bundle, conditions)
         return self.verdict()
 
-    def _one(self, case: Case, bundle: Bundle, server: Server) -> None:
-        self.watcher.began(case)
-        result = self._run(case, bundle, server)
+    def _all(self, cases: Sequence[Case], bundle: Bundle, server: Server) -> None:
+        """Run cases one after the other, each judged while the next one runs; nothing is judged while times are taken."""
+        with ThreadPoolExecutor(1, thread_name_prefix="judge") as judges:
+            waiting: Future[Draft] | None = None
+            try:
+                for case in cases:
+                    if waiting is not None and case.load.timed and case.scenario.timed:
+                        wait([waiting])
+                    self.watcher.began(case)
+                    place, performed = self._perform(case, bundle, server)
+                    if waiting is not None:
+                        self._settle(waiting.result(), bundle, server)
+                    waiting = judges.submit(judge, case, place, performed)
+                if waiting is not None:
+                    self._settle(waiting.result(), bundle, server)
+            except KeyboardInterrupt:
+                if waiting is not None and waiting.result().case not in [result.case for result in self.results]:
+                    self._settle(waiting.result(), bundle, None)
+                raise
+
+    def _settle(self, draft: Draft, bundle: Bundle, server: Server | None) -> None:
+        """Give a case its verdict; without a server no control is run any more."""
+        result = settle(draft, partial(self._control, draft.case, bundle, server), save=True)
         self.results.append(result)
         self.watcher.ended(result)
 
-    def _run(self, case: Case, bundle: Bundle, server: Server) -> Result:
+    def _perform(self, case: Case, bundle: Bundle, server: Server) -> tuple[Path, Performed]:
         self._places += 1
         place = bundle.place(self._places, case.scenario.name, case.subject.name, case.engine)
-        return run(
+        performed = perform(
             case,
             place,
             server=server,
             witness=_witness(case),
             find=lambda name: systems.find(name)[case.database].source,
-            control=lambda: self._control(case, bundle, server),
+            services=SERVICES,
             watch=self.watcher.said,
         )
+        return place, performed
 
-    def _control(self, case: Case, bundle: Bundle, server: Server) -> Evidence:
+    def _control(self, case: Case, bundle: Bundle, server: Server | None) -> Evidence:
         """Run the known-broken twin under the same settings, once for all cases that share them."""
         name = case.scenario.control[case.database]
         load = replace(case.load, timed=False)
@@ -140,9 +180,17 @@ class Campaign:
             if same and known.case.subject.name == name and replace(known.case.load, timed=False) == load:
                 break
         else:
+            if server is None:
+                return Evidence(
+                    "control-caught",
+                    present=False,
+                    reason="The run was interrupted before its control.",
+                    remedy="Run again.",
+                )
             self.watcher.said(f"running the control {name} under the same settings")
             twin = replace(case, subject=systems.find(name)[case.database], load=load, role="control", twin=True)
-            known = self._run(twin, bundle, server)
+            place, performed = self._perform(twin, bundle, server)
+            known = settle(judge(twin, place, performed), _no_control, save=True)
             self.controls.append(known)
         return Evidence(
             "control-caught",
@@ -177,6 +225,11 @@ class Campaign:
     def finish(self, bundle: Bundle, conditions: Mapping[str, Mapping[str, str]]) -> None:
         """Save the document, what the databases were like, and the reasons for doubt."""
         bundle.finish(self.document(bundle), conditions=dict(conditions), doubts=doubts(), finished=not self.stopped)
+
+
+def _no_control() -> Evidence:
+    """A control has no control of its own: only a pass would ask for one, and then it was not caught."""
+    return Evidence("control-caught", present=False, reason="This is the control itself, and it passed.")
 
 
 def _witness(case: Case) -> Witness:
@@ -224,7 +277,9 @@ def plan(request: Request) -> Campaign:
     for label, engine in engines.items():
         for scenario in chosen:
             for name, found in subjects.items():
-                reason = _unfit(scenario, name, found, engine.name, asked=bool(named))
+                if not named and not _shown(scenario, found):
+                    continue
+                reason = _unfit(scenario, name, found, engine.name, asked=bool(named), quick=request.profile == "quick")
                 if reason:
                     skipped.append(Skipped(scenario.name, name, label, reason))
                     continue
@@ -232,6 +287,8 @@ def plan(request: Request) -> Campaign:
                 wrong = subject.expected(scenario.name) is not None
                 timed = bool(named) or name in scenario.timed.get(engine.name, ())
                 load = _load(scenario, request, seed, timed=timed, options=OPTIONS.get(label, {}))
+                if wrong_load := scenario.check(load):
+                    raise UsageError(f"{scenario.name} cannot be run like this: {wrong_load}")
                 role: Role = "control" if wrong and not named else "subject"
                 cases.append(Case(scenario, subject, engine.name, label, load, request.profile, role))
     return Campaign(request, seed, cases, skipped, engines)
@@ -242,23 +299,33 @@ def _label(spec: str) -> str:
     return "$DATABASE_URL" if "://" in spec else spec
 
 
-def _unfit(scenario: Scenario, name: str, found: Mapping[str, Subject], database: str, *, asked: bool) -> str | None:
+def _shown(scenario: Scenario, found: Mapping[str, Subject]) -> bool:
+    """Whether a system belongs to what the catalogue shows in a scenario; asked for by name, any can be run in any."""
+    return any(not subject.about or scenario.name in subject.about for subject in found.values())
+
+
+def _unfit(
+    scenario: Scenario, name: str, found: Mapping[str, Subject], database: str, *, asked: bool, quick: bool
+) -> str | None:
     if database not in scenario.databases:
         return f"{scenario.name} is about {' and '.join(scenario.databases)}"
     if database not in found:
         return f"{name} does not run on {database}"
-    if name.startswith("defect:") and not asked and found[database].expected(scenario.name) is None:
-        return "a defect runs where it is provoked, unless asked for by name"
-    lacking = [need for need in scenario.needs if need not in found[database].promise.capabilities]
+    subject = found[database]
+    shown = (scenario.control.get(database), *scenario.beside)
+    if not asked and quick and name.startswith("defect:") and name not in shown:
+        return "a defect other than the control runs with --profile full, or when asked for by name"
+    lacking = [need for need in scenario.needs if need not in subject.promise.capabilities]
     if lacking:
         return f"no {', '.join(f'`{need}`' for need in lacking)}"
-    return scenario.applies(found[database].promise)
+    absent = next((reason for name in subject.promise.services if (reason := MISSING[name]())), None)
+    return absent or scenario.applies(subject.promise)
 
 
 def _load(scenario: Scenario, request: Request, seed: int, *, timed: bool, options: Mapping[str, Any]) -> Load:
     load = scenario.loads[request.profile]
     given = {name: value for name in ("workers", "jobs", "batch") if (value := getattr(request, name)) is not None}
-    return replace(load, seed=seed, timed=timed, options=options, **given)
+    return replace(load, seed=seed, timed=timed, options={**load.options, **options, **request.options}, **given)
 
 
 def execute(request: Request, watcher: Watcher | None = None) -> tuple[Campaign, Bundle, Verdict]:
@@ -312,19 +379,13 @@ def recheck(bundle: Bundle, extra: Sequence[Path] = ()) -> Iterator[Result]:
             name, Source("shipped", b"", "", name), systems.unknown_promise()
         )
         workers, jobs, batch, seed = (int(context[key]) for key in ("workers", "jobs", "batch", "seed"))
-        load = Load(workers, jobs, batch, seed)
+        load = Load(workers, jobs, batch, seed, options=context.get("options") or {})
         told = saved or {}
         case = Case(
             scenario, subject, database, engine, load, "quick", told.get("role", "subject"), told.get("twin", False)
         )
-        yield judge(
-            case,
-            place,
-            _problems(saved),
-            told.get("series", {}),
-            control=partial(_control_of, saved),
-            extra_invariants=files,
-        )
+        performed = Performed(_problems(saved), told.get("series", {}), float(told.get("seconds", 0.0)))
+        yield settle(judge(case, place, performed, files), partial(_control_of, saved), save=False)
 
 
 def _problems(saved: Mapping[str, Any] | None) -> list[str]:
@@ -370,6 +431,7 @@ def race(
     batch: int | None = None,
     seed: int | None = None,
     out: Path = Path("runs"),
+    options: Mapping[str, Any] | None = None,
     watch: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Race a queue's class (or a system by name) through one scenario on one database, with its control, and judge it.
@@ -379,7 +441,17 @@ def race(
     with ExitStack() as stack:
         name = system if isinstance(system, str) else stack.enter_context(systems.lend(system))
         request = Request(
-            (scenario,), (name,), (database,), workers, jobs, batch, "quick", seed, out, ("contend.race",)
+            (scenario,),
+            (name,),
+            (database,),
+            workers,
+            jobs,
+            batch,
+            "quick",
+            seed,
+            out,
+            options or {},
+            ("contend.race",),
         )
         watcher = Watcher()
         if watch is not None:

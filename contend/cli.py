@@ -31,6 +31,20 @@ def _whole(name: str) -> click.IntRange:
     return click.IntRange(1, MAXIMUM[name])
 
 
+def _options(_context: object, _parameter: object, given: tuple[str, ...]) -> dict[str, Any]:
+    """Read NAME=VALUE; a value is JSON where it can be read as such, else a text."""
+    options: dict[str, Any] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"{each!r} is not NAME=VALUE, such as flush_interval=5.")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="contend")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -66,6 +80,14 @@ class _Debug:
 @click.option("--jobs", type=_whole("jobs"), help="Jobs enqueued. [default: the scenario's]")
 @click.option("--batch", type=_whole("batch"), help="Jobs asked for in one claim. [default: the scenario's]")
 @click.option("--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True)
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_options,
+    help="An option of the scenario or the system, such as flush_interval=5 or experts=11; may be repeated.",
+)
 @click.option("--seed", type=click.IntRange(0), help="Seed of every random choice. [default: a new one, recorded]")
 @click.option(
     "--out",

@@ -22,6 +22,19 @@ STYLE: Final[Mapping[str, str]] = {
 }
 
 
+# What a result covered, in the order it is said: key of the coverage → word.
+_COVERED: Final[Mapping[str, str]] = {
+    "opens": "opens",
+    "scans": "deep scans",
+    "reports": "changes",
+    "submits": "submits",
+    "claims": "claims",
+    "deletions": "deletions",
+    "reads": "reads",
+    "kills": "killed",
+}
+
+
 class PlainWatcher(Watcher):
     """One line a result, one a notable event; nothing that moves."""
 
@@ -87,13 +100,16 @@ def coverage_words(coverage: Mapping[str, Any]) -> str:
     if not coverage.get("operations"):
         return ""
     words = []
-    if coverage.get("claims"):
-        words.append(f"{coverage.get('workers', 0)} workers" if coverage.get("workers") != 1 else "1 worker")
-        words.append(f"{coverage['claims']:,} claims")
-        if coverage.get("workers", 0) > 1:
-            words.append(f"{coverage.get('overlapping_claims', 0):,} overlaps")
-    elif coverage.get("opens"):
-        words.append(f"{coverage.get('workers', 0)} processes, {coverage['opens']:,} opens")
+    if coverage.get("workers"):
+        words.append(f"{coverage['workers']} workers" if coverage["workers"] != 1 else "1 worker")
+    words += [f"{coverage[name]:,} {word}" for name, word in _COVERED.items() if coverage.get(name)]
+    if (
+        not coverage.get("scans")
+        and not coverage.get("submits")
+        and coverage.get("workers", 0) > 1
+        and coverage.get("claims")
+    ):
+        words.append(f"{coverage.get('overlapping_claims', 0):,} overlaps")
     if coverage.get("control") in ("caught", "missed"):
         words.append(f"control {coverage['control']}")
     return ", ".join(words)

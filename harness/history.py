@@ -1,7 +1,7 @@
 """The history: every operation of every process, in order, beside every statement the database saw.
 
 A process appends *events* to its own NDJSON file with `write(2)`; the witness does the same with *statements*. `merging`
-turns the files of one run into four Parquet tables on one monotonic clock, which invariants, reports and any DuckDB can read.
+turns the files of one run into five Parquet tables on one monotonic clock, which invariants, reports and any DuckDB can read.
 This page is the definition of both: the shape of an event and the columns of the tables.
 
 Events (one JSON object a line, in `events/<process>.ndjson`; times are CLOCK_MONOTONIC nanoseconds):
@@ -16,11 +16,21 @@ Events (one JSON object a line, in `events/<process>.ndjson`; times are CLOCK_MO
 handles completed, the priorities enqueued); an `ok` may carry `jobs`, `tokens`, `attempts` (what came back) and `accepted` (for
 complete, fail, heartbeat: the positions of the handles that were accepted; absent means all). Absent lists are empty;
 a token or attempt a system does not offer is null. `value` may carry any other JSON answer, `returned` a count where there is no
-list (the jobs obtained in a `round`). The file's name is the process; its `process` line is optional and says the same name.
+list (the jobs a `round` obtained). The file's name is the process; its `process` line is optional and says the same name.
 Every event and statement may carry `schedule` (absent: 0). A file's last line may be torn, by a SIGKILL; no other line may.
 
-Two kinds are not calls of the system: a `round` encloses the claims of one measured batch and owns no statement; a `kill`, by
-process `nemesis`, names the processes it killed as its `jobs`. `open` and `close` are a worker entering and leaving a guarded file.
+A job in a list is the system's id for it. Where a list names other things (delete_many, add_actions), a run is {"run": id} and an
+action {"action": id}. `value` of a report_progress or read_progress is the fraction; of a submit_run {"run": id}; of a read_run
+{"run": id, "jobs": how many, or null where there is no such run}; of an add_actions {"job": id}; of a delete_many {"kind": …,
+"deleted": n}; of a clean_by_tag or wipe_all the rows deleted by kind; of a status_all, whose `jobs` are those listed,
+{"runs": [{"run": id, "jobs": how many of its jobs were listed, "listed": whether it was itself}]}.
+
+A process named `w0.3` is a thread of `w0`: it has the same system and the same connections, and what the witness sees is of `w0`.
+
+Some kinds are not calls of the system: a `round` encloses the operations of one measured batch and owns no statement; a `scan` encloses
+the work on one job, its `jobs`, and owns none either; a `kill`, by process `nemesis`, names the processes it killed as its `jobs`; a
+`hold`, by process `neighbour`, is a time in which another writer had the write lock. `open` and `close` are a worker entering and
+leaving a guarded file.
 
 Statements (in `witness/*.ndjson`), one a line, written when the statement ends:
 
@@ -31,6 +41,13 @@ Statements (in `witness/*.ndjson`), one a line, written when the statement ends:
 and lists of them folded into `(…)`. `trips` is 1 where the statement opened a new network round trip, else 0 (always 0 on
 SQLite, which is in-process). `commits` is true where the database committed a transaction with this statement (a COMMIT, or a
 statement outside any transaction). `error` is absent where it succeeded.
+
+Acquisitions of pooled connections (in `pools/*.ndjson`), a line when it is got or refused, and one when it is given back:
+
+    {"process":"w0","n":1,"pool":1,"size":2,"asked":12,"got":15,"ended":15,"error":null}      error: timeout or other, where nothing was got
+    {"process":"w0","n":1,"returned":19}
+
+`n` counts within the process, `size` is how many connections the pool may hold (null: no bound is known).
 """
 
 from __future__ import annotations
@@ -97,11 +114,23 @@ PROCESSES: Final[dict[str, str]] = {
     "ended_ns": "BIGINT",
     "ended": "VARCHAR",  # done; anything else says what went wrong; null: it never said
 }
+ACQUISITIONS: Final[dict[str, str]] = {
+    "schedule": "INTEGER",
+    "process": "VARCHAR",
+    "pool": "BIGINT",
+    "size": "BIGINT",
+    "asked_ns": "BIGINT",
+    "got_ns": "BIGINT",  # null where it was refused
+    "returned_ns": "BIGINT",  # null where it never was
+    "ended_ns": "BIGINT",  # when it was got or refused
+    "error_kind": "VARCHAR",  # timeout, other
+}
 TABLES: Final[dict[str, dict[str, str]]] = {
     "operations": OPERATIONS,
     "handles": HANDLES,
     "statements": STATEMENTS,
     "processes": PROCESSES,
+    "acquisitions": ACQUISITIONS,
 }
 # The one-row table `context`: what was promised and asked for, so that invariants need no other source.
 CONTEXT: Final[dict[str, str]] = {
@@ -117,4 +146,5 @@ CONTEXT: Final[dict[str, str]] = {
     "batch": "BIGINT",
     "faults": "BOOLEAN",  # whether a fault was planned
     "witness": "VARCHAR",  # sqlite-trace, wire, none
+    "flush_interval_ns": "BIGINT",  # how long a change of progress may take to be shown; null: nothing was promised
 }

@@ -1,4 +1,4 @@
-"""From what each process wrote down to one history: NDJSON files in, four Parquet tables out (`harness.history`).
+"""From what each process wrote down to one history: NDJSON files in, five Parquet tables out (`harness.history`).
 
 DuckDB does the work (`merging.sql`), streaming and spilling to disk, and notices any line that breaks the rules of
 `harness.history`; only then are the files read again here, line by line, to say which line it was.
@@ -23,34 +23,56 @@ from harness.history import TABLES, StatementKind
 from harness.outcome import Outcome
 
 MEMORY_LIMIT: Final = "1500MB"  # of DuckDB's buffers; the process stays under 2 GiB
+IN_MEMORY_BYTES: Final = 1 << 22  # of a Parquet file, below which its table is read once
 _LISTS: Final = ("jobs", "tokens", "attempts", "priorities", "accepted")
 
 
+def open_tables(connection: duckdb.DuckDBPyConnection, history: Path) -> dict[str, str]:
+    """Lay the tables of a merged history out as views; gives their files. Raises what DuckDB does where one is missing or damaged.
+
+    A history made before acquisitions were recorded has none.
+    """
+    files = {}
+    for table, columns in TABLES.items():
+        path = (history / f"{table}.parquet").resolve()
+        if table == "acquisitions" and not path.exists():
+            typed = ", ".join(f"NULL::{kind} AS {name}" for name, kind in columns.items())
+            connection.execute(f"CREATE VIEW {table} AS SELECT {typed} WHERE false")  # our own words
+        else:
+            columns_of = connection.read_parquet(glob.escape(str(path)))
+            if path.stat().st_size < IN_MEMORY_BYTES:
+                columns_of.create(table)  # tens of small queries follow, and each would open the file again
+            else:
+                columns_of.create_view(table)
+            files[table] = str(path)
+    return files
+
+
 def merge(folder: Path) -> None:
-    """Read `folder/events` and `folder/witness` (may be absent) and write `folder/history/<table>.parquet`.
+    """Read `folder/events`, and `folder/witness` and `folder/pools` (may be absent), and write `folder/history/<table>.parquet`.
 
     An operation without a completion is `info`; a `fail` that committed a write is `info`; a torn last line is left out.
     The tables appear all together or not at all, replacing earlier ones. Raises `HistoryDamaged`, naming file and line.
     """
-    events = sorted((folder / "events").glob("*.ndjson"))
-    statements = sorted((folder / "witness").glob("*.ndjson"))
+    events, statements, pools = (sorted((folder / name).glob("*.ndjson")) for name in ("events", "witness", "pools"))
     history = folder / "history"
     history.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".merging-", dir=folder) as scratch:
         try:
-            _build(events, statements, Path(scratch))
+            _build(events, statements, pools, Path(scratch))
         except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
-            _explain(events, statements)
+            _explain(events, statements, pools)
             raise HistoryDamaged(f"The history in {folder} cannot be read: {_first_line(error)}") from error
         for table in TABLES:
             (Path(scratch) / f"{table}.parquet").replace(history / f"{table}.parquet")
 
 
-def _build(events: list[Path], statements: list[Path], scratch: Path) -> None:
+def _build(events: list[Path], statements: list[Path], pools: list[Path], scratch: Path) -> None:
     """Write the tables into `scratch`; raises `duckdb.InvalidInputException` or `duckdb.ConversionException` where a file is damaged."""
     (scratch / "none.ndjson").touch()  # the readers need one file at least
     inputs = {str(_whole(file, scratch, f"e{n}")): file for n, file in enumerate(events)}
     seen = [str(_whole(file, scratch, f"s{n}")) for n, file in enumerate(statements)]
+    lent = [str(_whole(file, scratch, f"p{n}")) for n, file in enumerate(pools)]
     with duckdb.connect(str(scratch / "merging.duckdb")) as connection:
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
         connection.execute(f"SET threads = {os.cpu_count() or 1}")
@@ -60,8 +82,8 @@ def _build(events: list[Path], statements: list[Path], scratch: Path) -> None:
             "INSERT INTO sources SELECT unnest(?), unnest(?)", [list(inputs), [file.stem for file in inputs.values()]]
         )
         none = str(scratch / "none.ndjson")
-        for variable, files in (("event_files", [none, *inputs]), ("statement_files", [none, *seen])):
-            connection.execute(f"SET VARIABLE {variable} = ?", [[glob.escape(file) for file in files]])
+        for variable, files in (("event_files", inputs), ("statement_files", seen), ("pool_files", lent)):
+            connection.execute(f"SET VARIABLE {variable} = ?", [[none, *map(glob.escape, files)]])
         connection.execute(resources.files("harness").joinpath("merging.sql").read_text(encoding="utf-8"))
         damage = connection.execute("SELECT what FROM damage LIMIT 1").fetchone()
         if damage:
@@ -100,11 +122,12 @@ def _torn(file: Path) -> int:
     return 0
 
 
-def _explain(events: list[Path], statements: list[Path]) -> None:
+def _explain(events: list[Path], statements: list[Path], pools: list[Path]) -> None:
     """Raise `HistoryDamaged` for the first line, in the order of the files, that breaks a rule; return if there is none."""
     for file, check in [
         *((file, _Process(file.stem).wrong) for file in events),
         *((f, _wrong_statement) for f in statements),
+        *((f, _wrong_acquisition) for f in pools),
     ]:
         for number, line in _lines(file):
             try:
@@ -202,6 +225,16 @@ def _wrong_statement(statement: dict[str, Any]) -> str:
         return "it ended before it started"
     if statement.get("kind") not in get_args(StatementKind):
         return f"there is no kind of statement {statement.get('kind')!r}"
+    return ""
+
+
+def _wrong_acquisition(line: dict[str, Any]) -> str:
+    """Say what is wrong with a line about an acquisition; nothing if it is right."""
+    if not isinstance(line.get("process"), str) or not _integer(line.get("n")):
+        return "it has no process or no whole number `n`"
+    settled = _integer(line.get("got")) or isinstance(line.get("error"), str)
+    if not _integer(line.get("returned")) and not (_integer(line.get("asked")) and settled):
+        return "it has neither `returned` nor `asked` with `got` in whole nanoseconds or an `error`"
     return ""
 
 

@@ -1,8 +1,8 @@
--- Turns the event and statement files of one run into the four tables of harness/history.py.
+-- Turns the event and statement files of one run into the five tables of harness/history.py.
 --
 -- In:  sources(filename, process, statements)   every NDJSON file to read; `statements` tells the witness's files from the events
---      variables event_files and statement_files   the same names, for the readers
--- Out: operations, handles, statements, processes   columns and types exactly as in harness/history.py
+--      variables event_files, statement_files and pool_files   the names, for the readers
+-- Out: operations, handles, statements, processes, acquisitions   columns and types exactly as in harness/history.py
 --      damage(what)   a row for each rule of harness/history.py that a line breaks; the tables mean something only where it is empty
 
 CREATE TABLE events AS
@@ -45,7 +45,7 @@ FROM read_ndjson(getvariable('statement_files'), maximum_object_size = 33554432,
     'shape': 'VARCHAR', 'trips': 'INTEGER', 'commits': 'BOOLEAN', 'error': 'STRUCT(kind VARCHAR, code VARCHAR)'
 });
 
--- A `round` encloses other operations and owns no statement itself.
+-- A `round` or `scan` encloses other operations and owns no statement itself.
 CREATE TABLE statements AS
 SELECT
     w.schedule, w.process, w.connection, w.started_ns, w.ended_ns, w.kind, w.shape,
@@ -54,7 +54,7 @@ SELECT
     CASE WHEN m.completed_ns IS NULL OR w.started_ns <= m.completed_ns THEN m.operation END AS operation
 FROM witnessed AS w
 ASOF LEFT JOIN (
-    SELECT operation, schedule, process, invoked_ns, completed_ns FROM merged WHERE kind <> 'round'
+    SELECT operation, schedule, process, invoked_ns, completed_ns FROM merged WHERE kind NOT IN ('round', 'scan')
 ) AS m ON w.schedule = m.schedule AND w.process = m.process AND w.started_ns >= m.invoked_ns;
 
 -- The rule of harness/outcome.py: a `fail` inside which a write was committed did happen, at least in part. A write is committed
@@ -101,6 +101,22 @@ FROM (SELECT * FROM events WHERE e = 'process') AS p
 LEFT JOIN (SELECT * FROM events WHERE e = 'end') AS e USING (process, schedule)
 ORDER BY p.schedule, p.process;
 
+CREATE TABLE lent AS
+SELECT *
+FROM read_ndjson(getvariable('pool_files'), maximum_object_size = 33554432, columns = {
+    'schedule': 'INTEGER', 'process': 'VARCHAR', 'n': 'BIGINT', 'pool': 'BIGINT', 'size': 'BIGINT', 'asked': 'BIGINT', 'got': 'BIGINT',
+    'ended': 'BIGINT', 'error': 'VARCHAR', 'returned': 'BIGINT'
+});
+
+CREATE VIEW acquisitions AS
+SELECT
+    coalesce(a.schedule, 0) AS schedule, a.process, a.pool, a.size, a.asked AS asked_ns, a.got AS got_ns, r.returned AS returned_ns,
+    coalesce(a.ended, a.got, a.asked) AS ended_ns, a.error AS error_kind
+FROM (FROM lent WHERE returned IS NULL) AS a
+LEFT JOIN (FROM lent WHERE returned IS NOT NULL) AS r
+    ON r.process = a.process AND r.n = a.n AND coalesce(r.schedule, 0) = coalesce(a.schedule, 0)
+ORDER BY a.asked, a.process, a.n;
+
 CREATE VIEW damage AS
 SELECT 'a line that is no event' AS what
 FROM events
@@ -131,4 +147,8 @@ UNION ALL
 SELECT 'a line that is no statement'
 FROM witnessed
 WHERE process IS NULL OR connection IS NULL OR started_ns IS NULL OR ended_ns IS NULL OR ended_ns < started_ns OR kind IS NULL
-    OR kind NOT IN ('connect', 'begin', 'read', 'write', 'commit', 'rollback', 'other');
+    OR kind NOT IN ('connect', 'begin', 'read', 'write', 'commit', 'rollback', 'other')
+UNION ALL
+SELECT 'a line that is no acquisition'
+FROM lent
+WHERE process IS NULL OR n IS NULL OR (returned IS NULL AND (asked IS NULL OR (got IS NULL AND error IS NULL)));

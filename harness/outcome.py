@@ -19,6 +19,7 @@ ErrorKind = Literal[
     "deadlock",
     "serialization",  # the snapshot is stale: 40001, SQLITE_BUSY_SNAPSHOT is under lock as its message is
     "constraint",
+    "pool",  # no connection of a bounded pool became free in time: nothing was asked of the database
     "connection",  # the connection was lost or refused: what was asked may have happened
     "timeout",
     "malformed",  # the system's answer broke its contract
@@ -67,6 +68,10 @@ SQLSTATES: Final[dict[str, tuple[ErrorKind, Outcome]]] = {
 }
 
 
+# Errors of pools, by the class's full name: nothing was sent, as there was no connection to send it on.
+POOL_ERRORS: Final[frozenset[str]] = frozenset({"psycopg_pool.PoolTimeout", "sqlalchemy.exc.TimeoutError"})
+
+
 def sqlite_code(errorcode: int) -> tuple[str, ErrorKind, Outcome]:
     """Read an (extended) SQLite result code; an unknown one is `info`."""
     if errorcode == 517:
@@ -93,6 +98,8 @@ def classify(error: BaseException) -> Failure:
         return Failure("fail", "refused", name, None, message)
     while current is not None and current not in seen:
         seen.append(current)
+        if f"{type(current).__module__}.{type(current).__qualname__}" in POOL_ERRORS:
+            return Failure("fail", "pool", name, None, message)
         errorcode = getattr(current, "sqlite_errorcode", None)
         if isinstance(errorcode, int):
             code, kind, outcome = sqlite_code(errorcode)

@@ -31,14 +31,15 @@ from multiprocess.connection import wait
 
 from harness.errors import MalformedAnswer, SystemUnusable
 from harness.history import Phase
-from harness.protocols import OPTIONAL, REQUIRED, Promise, Semantics, Witness
+from harness.protocols import OPTIONAL, REQUIRED, SERVICES, Promise, Semantics, Witness
 from harness.recorder import RecordedSystem, Recorder, build_system
-from harness.scenario import Answer, Program
+from harness.scenario import Answer, Part, Program
 
 CONTEXT = multiprocess.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["harness.processes", "harness.witnesses.sqlite_trace", "psycopg"])
 UP_SECONDS = 60.0  # a process that has not come up by then is hung: eight take about 1 s on 2 busy cores
 GO_SECONDS = 0.01  # how far ahead a common start is set, so that every process has got the word before it
+STOP_SECONDS = 5.0  # a signal is taken within a time slice
 END_SECONDS = 20.0  # closing takes milliseconds; a starved machine may make it seconds
 
 
@@ -112,6 +113,9 @@ def promise_of(factory: Callable[..., Any], shown: str) -> Promise:
     most = getattr(factory, "max_workers", None)
     if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
         faults.append(f"max_workers is {most!r}, expected a positive int or None")
+    services = getattr(factory, "services", ())
+    if not isinstance(services, tuple | list) or not set(services) <= set(SERVICES):
+        faults.append(f"services is {services!r}, expected a tuple of {', '.join(map(repr, SERVICES))}")
     if faults:
         raise SystemUnusable(
             f"The system {shown} cannot be used: {'; '.join(faults)}. A system is a class with "
@@ -125,6 +129,7 @@ def promise_of(factory: Callable[..., Any], shown: str) -> Promise:
         ordered=bool(getattr(factory, "ordered", False)),
         max_workers=most,
         capabilities=capabilities,
+        services=tuple(services),
     )
 
 
@@ -135,7 +140,8 @@ def promise_to_json(promise: Promise) -> dict[str, Any]:
 
 def promise_from_json(value: Mapping[str, Any]) -> Promise:
     """Read a promise back from plain JSON values."""
-    return Promise(**{**value, "databases": tuple(value["databases"]), "capabilities": tuple(value["capabilities"])})
+    lists = ("databases", "capabilities", "services")
+    return Promise(**{**value, **{name: tuple(value[name]) for name in lists}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +242,7 @@ def _live(birth: Birth, pipe: Any, environment: Mapping[str, str]) -> None:
             answer = {"problem": f"{type(error).__name__}: {error}"[:500]}
         pipe.send_bytes(orjson.dumps(answer, default=str))
     client.close()
-    recorder.end()
+    client.end()
     pipe.send_bytes(orjson.dumps({"value": "ended"}))
     sys.stdout.flush()
     sys.stderr.flush()
@@ -250,7 +256,7 @@ def _build_or_say(client: RecordedSystem, shown: str) -> None:
         traceback.print_exc()
         text = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
         raise SystemUnusable(
-            f"The system {shown} could not be built: {text[:400]}. "
+            f"The system {shown} could not be built: {text[:400].rstrip('.')}. "
             "Expected a class that is built with one database URL; see the log in the bundle for the traceback."
         ) from error
 
@@ -285,6 +291,7 @@ class _Member:
     pipe: Any
     up: bool = False
     gone: str = ""
+    doing: str = ""
 
 
 @dataclass
@@ -331,16 +338,28 @@ class Crew:
         One answer for each name, in order. A process that dies or does not answer in time is named in its answer and in
         `problems`; one that did not answer is killed.
         """
+        self.begin([Part(name, program, arguments) for name in names], phase=phase)
+        return self.gather(names, within=within)
+
+    def begin(self, parts: Sequence[Part], *, phase: Phase = "main") -> None:
+        """Have processes run their parts at the same moment, and return at once; `gather` waits for them."""
+        names = [part.name for part in parts]
         down = [name for name in names if not self._members[name].up and not self._members[name].gone]
         came_up = self._hear(down, UP_SECONDS, "come up")
         for name, answer in came_up.items():
             self._members[name].up = not answer.problem
-        alive = [name for name in names if not self._members[name].gone]
+        alive = [part for part in parts if not self._members[part.name].gone]
         at = time.monotonic() + GO_SECONDS if len(alive) > 1 else 0.0
-        for name in alive:
-            with contextlib.suppress(BrokenPipeError, ConnectionError):  # it died: heard of just below
-                self._members[name].pipe.send((program, phase, at, arguments))
-        answers = self._hear(alive, within, f"finish {getattr(program, '__name__', 'building the system')}")
+        for part in alive:
+            member = self._members[part.name]
+            member.doing = getattr(part.program, "__name__", "building the system")
+            with contextlib.suppress(BrokenPipeError, ConnectionError):  # it died: heard of when it is gathered
+                member.pipe.send((part.program, phase, at, dict(part.arguments)))
+
+    def gather(self, names: Sequence[str], *, within: float) -> list[Answer]:
+        """Wait for the answers of what these processes began, as `tell` does. One killed on purpose meanwhile is no problem."""
+        alive = [name for name in names if not self._members[name].gone]
+        answers = self._hear(alive, within, "finish")
         gone = {name: Answer(name, problem=self._members[name].gone) for name in names if name not in answers}
         return [(answers | gone)[name] for name in names]
 
@@ -363,7 +382,9 @@ class Crew:
             if not ready:
                 for name in waiting:
                     self._reap(name)
-                    answers[name] = self._problem(name, f"{name} did not {what} within {within:g} s and was killed.")
+                    answers[name] = self._problem(
+                        name, f"{name} did not {self._what(name, what)} within {within:g} s and was killed."
+                    )
         return answers
 
     def _read(self, name: str, message: bytes) -> Answer:
@@ -381,7 +402,10 @@ class Crew:
         how = signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"
         self._reap(name)
         last = self._last_words(name)
-        return self._problem(name, f"{name} died ({how}) before it could {what}.{last}")
+        return self._problem(name, f"{name} died ({how}) before it could {self._what(name, what)}.{last}")
+
+    def _what(self, name: str, what: str) -> str:
+        return f"{what} {self._members[name].doing}" if what == "finish" else what
 
     def _last_words(self, name: str) -> str:
         with contextlib.suppress(OSError):
@@ -396,6 +420,22 @@ class Crew:
         if fatal:
             self._members[name].gone = text
         return Answer(name, problem=text)
+
+    @contextlib.contextmanager
+    def stopped(self, name: str) -> Iterator[None]:
+        """Stop a process (SIGSTOP) while the context lasts: what it has written down by then is all it has done."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGSTOP)
+        until = time.monotonic() + STOP_SECONDS
+        stat = Path(f"/proc/{pid}/stat")
+        while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] not in "TtZX":
+            if time.monotonic() > until:
+                break
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def kill(self, name: str) -> None:
         """SIGKILL a process, and only it, on purpose: not a problem. Returns when it is dead."""
@@ -450,7 +490,7 @@ def _examine(_client: object, source: Source) -> dict[str, Any]:
     except BaseException as error:
         text = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
         raise SystemUnusable(
-            f"The system {source.shown} cannot be loaded: {text[:400]}. "
+            f"The system {source.shown} cannot be loaded: {text[:400].rstrip('.')}. "
             "Expected package.module:Class or path/to/file.py:Class."
         ) from error
     return promise_to_json(promise_of(factory, source.shown))

@@ -27,8 +27,10 @@ OPTIONAL: Final[tuple[str, ...]] = (
     "read_progress",
     "submit_run",
     "read_run",
+    "add_actions",
     "delete_many",
     "clean_by_tag",
+    "wipe_all",
     "status_all",
     "close",
 )
@@ -37,7 +39,8 @@ OPTIONAL: Final[tuple[str, ...]] = (
 class System(Protocol):
     """A job queue under test: a class taking a database URL, built once per process.
 
-    Class attributes, all optional: `databases` (tuple of sqlite, postgres), `semantics`, `lease_seconds`, `ordered`, `max_workers`.
+    Class attributes, all optional: `databases` (tuple of sqlite, postgres), `semantics`, `lease_seconds`, `ordered`, `max_workers`,
+    `services` (what else it needs running: redis, whose URL comes as the option `redis_url`).
     An exception a method raises is read by `outcome.classify`; nothing a system raises is swallowed.
     """
 
@@ -75,6 +78,9 @@ class Server(Protocol):
 
     def fresh(self) -> AbstractContextManager[str]:
         """Give the URL of an empty database of its own, removed on leaving, whoever is still connected to it."""
+
+    def hold(self, url: str) -> AbstractContextManager[None]:
+        """Hold the database's one write lock, where it has one, as a long transaction of a neighbour would."""
 
     def analyze(self, url: str) -> None:
         """Let the planner take its statistics of the tables now (ANALYZE), as a background job would at this moment."""
@@ -119,7 +125,13 @@ class Promise:
     ordered: bool = False
     max_workers: int | None = None
     capabilities: tuple[str, ...] = REQUIRED
+    services: tuple[str, ...] = ()
 
+
+# Services a system may need beside its database, by name; each is told to it as the option `<name>_url`.
+SERVICES: Final[tuple[str, ...]] = ("redis",)
+# Starts a service for one run and gives its URL. Raises `DatabaseUnavailable`.
+ServiceFactory = Callable[[], AbstractContextManager[str]]
 
 # Makes a system in the calling process; must survive pickling by dill, so that spawned workers can call it.
 SystemFactory = Callable[..., Any]

@@ -27,14 +27,21 @@ from harness.scenario import Reply
 class Recorder:
     """Appends the events of one process to one NDJSON file; the shapes are in `harness.history`.
 
-    Not for several threads: each thread that records owns a recorder of its own.
+    Not for several threads: each thread that records owns a recorder of its own, made by `of_thread`.
     """
 
     def __init__(self, path: Path, process: str, role: str) -> None:
         """Create (or go on with) the file and say that the process is alive."""
+        self._path = path
+        self._process = process
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._op = 0
         self._write({"e": "process", "process": process, "role": role, "pid": os.getpid(), "t": time.monotonic_ns()})
+
+    def of_thread(self, number: int) -> Recorder:
+        """Make the recorder of a thread: of the process `<process>.<number>`, in a file of its own."""
+        name = f"{self._process}.{number}"
+        return Recorder(self._path.with_name(f"{name}.ndjson"), name, "thread")
 
     def _write(self, event: dict[str, Any]) -> None:
         line = orjson.dumps(event, default=str, option=orjson.OPT_APPEND_NEWLINE)
@@ -119,6 +126,63 @@ def read_enqueue(answer: object, jobs: int) -> tuple[Handle, ...]:
     return handles
 
 
+def read_fraction(answer: object) -> float | None:
+    """Read the answer of `read_progress`: a number from 0 to 1, or None before the first report."""
+    if answer is None:
+        return None
+    if isinstance(answer, int | float) and not isinstance(answer, bool) and 0 <= answer <= 1:
+        return float(answer)
+    raise MalformedAnswer(f"read_progress returned {_quote(answer)}; expected a number from 0 to 1, or None.")
+
+
+def read_count(answer: object, where: str) -> int:
+    """Read a number of rows."""
+    if isinstance(answer, int) and not isinstance(answer, bool) and answer >= 0:
+        return answer
+    raise MalformedAnswer(f"{where} returned {_quote(answer)}; expected the number of rows it deleted, an int from 0.")
+
+
+def read_counts(answer: object, where: str) -> dict[str, int]:
+    """Read numbers of rows by kind."""
+    if not isinstance(answer, Mapping):
+        raise MalformedAnswer(f"{where} returned {_quote(answer)}; expected a dict of the rows deleted by kind.")
+    return {str(kind): read_count(count, where) for kind, count in answer.items()}
+
+
+def read_run_of(answer: object) -> tuple[Handle, ...] | None:
+    """Read the answer of `read_run`: the jobs of a run, or None where there is no such run."""
+    if answer is None:
+        return None
+    if not isinstance(answer, Mapping) or not isinstance(answer.get("jobs"), list | tuple):
+        raise MalformedAnswer(f'read_run returned {_quote(answer)}; expected {{"run": id, "jobs": [ids]}} or None.')
+    return tuple(Handle(read_job(job, "read_run"), given=job) for job in answer["jobs"])
+
+
+def read_status(answer: object) -> tuple[list[JobId], list[dict[str, Any]]]:
+    """Read the answer of `status_all`: the jobs listed, and for each run how many of them are its own and whether it is listed itself.
+
+    A row with a `job` is a job; one without is a run, by its `run`. A system that lists no runs lists none: then all are.
+    """
+    rows = answer if isinstance(answer, list | tuple) else [answer]
+    jobs: list[JobId] = []
+    own: dict[JobId, int] = {}
+    listed: set[JobId] = set()
+    for row in rows:
+        if not isinstance(row, Mapping) or (row.get("job") is None and row.get("run") is None):
+            raise MalformedAnswer(
+                f"status_all returned {_quote(row)}; expected a list of dicts, each with `job` (and `run`), or with `run` alone."
+            )
+        run = None if row.get("run") is None else read_job(row["run"], "status_all")
+        if row.get("job") is None:
+            listed.add(run)  # type: ignore[arg-type]  # one of the two is there
+            own.setdefault(run, 0)  # type: ignore[arg-type]  # as above
+        else:
+            jobs.append(read_job(row["job"], "status_all"))
+            if run is not None:
+                own[run] = own.get(run, 0) + 1
+    return jobs, [{"run": run, "jobs": count, "listed": run in listed or not listed} for run, count in own.items()]
+
+
 def _quote(answer: object) -> str:
     text = repr(answer)
     return f"{text if len(text) <= 80 else text[:77] + '…'} ({type(answer).__name__})"
@@ -162,8 +226,10 @@ class RecordedSystem:
         self.rng = random.Random(f"{seed}/{process}")  # noqa: S311  # repeatable, not secret
         self._recorder = recorder
         self._build = build
+        self._seed = seed
         self._tally = tally
         self._system: Any = None
+        self._threads: list[RecordedSystem] = []
 
     @property
     def built(self) -> bool:
@@ -215,6 +281,39 @@ class RecordedSystem:
             return Reply(failure.outcome, problem=f"{failure.error_class}: {failure.message}")
         self._recorder.ok(op, **extra())
         return Reply("ok", handles)
+
+    def _ask(self, kind: str, fields: dict[str, Any], call: Callable[[], tuple[Reply, dict[str, Any]]]) -> Reply:
+        """As `_call`, of an answer that is more than handles: `call` gives the reply and what is recorded of it."""
+        found: tuple[Reply, dict[str, Any]] | None = None
+
+        def answer() -> tuple[Handle, ...]:
+            nonlocal found
+            found = call()
+            return found[0].handles
+
+        reply = self._call(kind, fields, answer, lambda: found[1] if found else {})
+        return found[0] if found and reply.outcome == "ok" else reply
+
+    def offers(self, capability: str) -> bool:
+        """Whether the system has this method."""
+        return callable(getattr(self._system, capability, None))
+
+    def threads(self, number: int) -> Sequence[RecordedSystem]:
+        """Give that many clients of the same system, each for one thread at a time; the same ones when asked again."""
+        while len(self._threads) < number:
+            place = len(self._threads)
+            recorder = self._recorder.of_thread(place)
+            one = RecordedSystem(recorder, f"{self.process}.{place}", self._build, seed=self._seed, tally=self._tally)
+            self._threads.append(one)
+        for one in self._threads[:number]:
+            one._system, one.phase = self._system, self.phase
+        return self._threads[:number]
+
+    def end(self) -> None:
+        """Say that the process ends as it meant to, and its threads with it."""
+        for one in self._threads:
+            one._recorder.end()
+        self._recorder.end()
 
     def install(self) -> Reply:
         """Make the system's tables."""
@@ -281,13 +380,108 @@ class RecordedSystem:
         }
         return self._call(kind, fields, call, lambda: {} if positions is None else {"accepted": positions})
 
+    def report_progress(self, job: JobId, fraction: float) -> Reply:
+        """Tell that `fraction` of a job is done."""
+        return self._call(
+            "report_progress",
+            {"jobs": [job], "value": fraction},
+            self._nothing(lambda: self._system.report_progress(job, fraction)),
+        )
+
+    def flush_progress(self, job: JobId | None = None) -> Reply:
+        """Have what was reported of a job, or of all, written."""
+        fields = {} if job is None else {"jobs": [job]}
+        return self._call("flush_progress", fields, self._nothing(lambda: self._system.flush_progress(job)))
+
+    def read_progress(self, job: JobId) -> Reply:
+        """Read what a screen would show of a job."""
+
+        def call() -> tuple[Reply, dict[str, Any]]:
+            fraction = read_fraction(self._system.read_progress(job))
+            return Reply("ok", value=fraction), {"value": fraction}
+
+        return self._ask("read_progress", {"jobs": [job]}, call)
+
+    def submit_run(self, tag: str, jobs: Sequence[dict[str, Any]]) -> Reply:
+        """Submit a run with its jobs."""
+        given = [dict(job) for job in jobs]
+
+        def call() -> tuple[Reply, dict[str, Any]]:
+            run = read_job(self._system.submit_run(tag, given), "submit_run")
+            return Reply("ok", value=run), {"value": {"run": run}}
+
+        return self._ask("submit_run", {"requested": len(given)}, call)
+
+    def read_run(self, run: JobId) -> Reply:
+        """Read a run and the ids of its jobs."""
+
+        def call() -> tuple[Reply, dict[str, Any]]:
+            jobs = read_run_of(self._system.read_run(run))
+            number = None if jobs is None else len(jobs)
+            told = {"jobs": [handle.job for handle in jobs or ()], "value": {"run": run, "jobs": number}}
+            return Reply("ok", jobs or (), value=jobs is not None), told
+
+        return self._ask("read_run", {"value": {"run": run}}, call)
+
+    def add_actions(self, job: JobId, names: Sequence[str]) -> Reply:
+        """Add actions to a job."""
+
+        def call() -> tuple[Reply, dict[str, Any]]:
+            ids = [handle.job for handle in read_enqueue(self._system.add_actions(job, list(names)), len(names))]
+            return Reply("ok", value=ids), {"jobs": [{"action": each} for each in ids], "value": {"job": job}}
+
+        return self._ask("add_actions", {"requested": len(names)}, call)
+
+    def delete_many(self, kind: str, ids: Sequence[JobId], *, lazily: bool = False) -> Reply:
+        """Delete jobs, runs or actions by their ids."""
+        named = ids if kind == "jobs" else [{kind.removesuffix("s"): each} for each in ids]
+
+        def call() -> tuple[Reply, dict[str, Any]]:
+            given = (each for each in ids) if lazily else list(ids)
+            deleted = read_count(self._system.delete_many(kind, given), "delete_many")
+            return Reply("ok", value=deleted), {"value": {"kind": kind, "deleted": deleted}}
+
+        fields = {"requested": len(ids), "jobs": list(named), "value": {"kind": kind}}
+        return self._ask("delete_many", fields, call)
+
+    def clean_by_tag(self, tag: str) -> Reply:
+        """Delete what is not running of a tag."""
+        return self._clean("clean_by_tag", lambda: self._system.clean_by_tag(tag))
+
+    def wipe_all(self) -> Reply:
+        """Delete everything that is not running."""
+        return self._clean("wipe_all", lambda: self._system.wipe_all())  # noqa: PLW0108  # looked up where a failure is recorded
+
+    def _clean(self, kind: str, clean: Callable[[], object]) -> Reply:
+        def call() -> tuple[Reply, dict[str, Any]]:
+            counts = read_counts(clean(), kind)
+            return Reply("ok", value=counts), {"value": counts, "returned": sum(counts.values())}
+
+        return self._ask(kind, {}, call)
+
+    def status_all(self) -> Reply:
+        """Read every job and run."""
+
+        def call() -> tuple[Reply, dict[str, Any]]:
+            jobs, runs = read_status(self._system.status_all())
+            return Reply("ok", tuple(Handle(job) for job in jobs), value=runs), {"jobs": jobs, "value": {"runs": runs}}
+
+        return self._ask("status_all", {}, call)
+
+    @contextmanager
+    def work_on(self, job: JobId) -> Iterator[None]:
+        """Mark what happens inside as the work on one job."""
+        op = self._recorder.invoke("scan", self.phase, jobs=[job])
+        yield
+        self._recorder.ok(op)
+
     @contextmanager
     def round(self, requested: int) -> Iterator[list[Handle]]:
         """Mark what happens inside as one round of `requested` jobs; the list is filled with what was obtained."""
         obtained: list[Handle] = []
         op = self._recorder.invoke("round", self.phase, requested=requested)
         yield obtained
-        self._recorder.ok(op, jobs=[handle.job for handle in obtained])
+        self._recorder.ok(op, returned=len(obtained))
 
     def pause(self, seconds: float) -> None:
         """Wait, as work or a poll interval would."""

@@ -1,14 +1,15 @@
-"""One run on one screen: prepare → race, explore or load → judge → save.
+"""One run on one screen: `perform` prepares and races, explores or loads; `judge` looks at what was recorded; `settle` rules and saves.
 
 Whatever is concrete (the scenario, the system, the server, the witness) arrives as an argument.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from harness.history import CONTEXT
 from harness.invariants import judging
 from harness.measurement import Ratio, doubts_about
 from harness.processes import Source
-from harness.protocols import Promise, Server, Witness
+from harness.protocols import Promise, Server, ServiceFactory, Witness
 from harness.runners.stage import open_stage
 from harness.scenario import Load, Profile, Scenario
 from harness.verdict import Evidence, Judgement, Ruling, Verdict, rule
@@ -34,13 +35,14 @@ class Subject:
     """A system to be run: its name, where its class is, what it promises, and what is already known of it.
 
     `caught_by` maps a scenario to the invariant that must catch a system known to be wrong in it; empty for one that is right, or
-    of which nothing is known (`known` false).
+    of which nothing is known (`known` false). `about` names the scenarios a system is there to show; in others it runs when asked for.
     """
 
     name: str
     source: Source
     promise: Promise
     known: bool = False
+    about: tuple[str, ...] = ()
     caught_by: Mapping[str, str] | None = None
     story: str = ""
 
@@ -90,26 +92,51 @@ class Result:
         return self.ruling.verdict
 
 
-def run(
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """What a run left beside its files: what went wrong with it, in words, the tables of figures it saved, how long it took."""
+
+    problems: Sequence[str] = ()
+    series: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One run as its own history judges it, before its control is asked for."""
+
+    case: Case
+    place: Path
+    judgements: tuple[Judgement, ...]
+    evidence: tuple[Evidence, ...]
+    told: Mapping[str, Any]
+    series: Mapping[str, Any]
+    seconds: float
+
+    @property
+    def ruling(self) -> Ruling:
+        """The verdict by what is here."""
+        return rule(self.judgements, self.evidence)
+
+
+def perform(
     case: Case,
     place: Path,
     *,
     server: Server,
     witness: Witness,
     find: Callable[[str], Source],
-    control: Callable[[], Evidence],
-    extra_invariants: Sequence[Path] = (),
+    services: Mapping[str, ServiceFactory] | None = None,
     watch: Callable[[str], None] = lambda _line: None,
-) -> Result:
-    """Carry out one case in the folder `place` and judge it.
+) -> Performed:
+    """Let a case happen; what was recorded is in the folder `place`.
 
-    `find` gives the source of another system by name; `control` runs the control, and is asked only where a pass depends on it.
-    Whatever goes wrong with the run itself is inconclusive, and what was recorded is kept. Raises `SystemUnusable` where the
+    `services` starts what a system may need beside its database, by name. `find` gives the source of another system by name.
+    Whatever goes wrong with the run itself is a problem, in words, and what was recorded is kept. Raises `SystemUnusable` where the
     system cannot even be built.
     """
     started = time.monotonic()
-    context = context_of(case, witness)
-    bundles.save_json(place / "context.json", context)
+    bundles.save_json(place / "context.json", context_of(case, witness))
     problems: list[str] = []
     series: Mapping[str, Any] = {}
     try:
@@ -124,6 +151,8 @@ def run(
             folder=place,
             find=find,
             watch=watch,
+            services=services or {},
+            latency_ms=case.scenario.latency_ms.get(case.database, 0.0),
         ) as stage:
             problems, series = stage.crew.problems, stage.series
             case.scenario.drive(stage)
@@ -131,17 +160,7 @@ def run(
         raise
     except ContendError as error:
         problems.append(str(error))
-    result = judge(
-        case,
-        place,
-        problems,
-        series,
-        control=control,
-        extra_invariants=extra_invariants,
-        seconds=time.monotonic() - started,
-    )
-    bundles.save_json(place / "result.json", result.document)
-    return result
+    return Performed(problems, series, time.monotonic() - started)
 
 
 def context_of(case: Case, witness: Witness) -> dict[str, Any]:
@@ -158,49 +177,55 @@ def context_of(case: Case, witness: Witness) -> dict[str, Any]:
         "workers": case.load.workers,
         "jobs": case.load.jobs,
         "batch": case.load.batch,
-        "faults": False,
+        "faults": case.scenario.faults,
         "witness": witness.name,
+        "flush_interval_ns": _interval_ns(case.load.options),
         "engine": case.engine,
         "seed": case.load.seed,
+        "options": dict(case.load.options),
     }
 
 
-def judge(
-    case: Case,
-    place: Path,
-    problems: Sequence[str],
-    series: Mapping[str, Any],
-    *,
-    control: Callable[[], Evidence],
-    extra_invariants: Sequence[Path] = (),
-    seconds: float = 0.0,
-) -> Result:
-    """Merge what was recorded and judge it; needs no database, so a saved run can be judged again."""
+def _interval_ns(options: Mapping[str, Any]) -> int | None:
+    interval = options.get("flush_interval")
+    sound = isinstance(interval, int | float) and 0 < interval < 1e9  # a system is left to refuse any other
+    return int(interval * 1e9) if sound and interval else None
+
+
+def judge(case: Case, place: Path, performed: Performed, extra_invariants: Sequence[Path] = ()) -> Draft:
+    """Merge what was recorded and judge it; needs no database, so a saved run can be judged again, and any thread may do it."""
     found: list[Evidence] = []
     judgements: list[Judgement] = []
     told: dict[str, Any] = {"coverage": {}, "measurements": {}, "processes": [], "operations": []}
+    series = performed.series
     try:
         if not (place / "history" / "operations.parquet").exists():
             merging.merge(place)
         context = bundles.read_json(place / "context.json")
-        row = {name: context[name] for name in CONTEXT}
+        row = {name: context.get(name) for name in CONTEXT}
         judgements = judging.judge(place, case.scenario.invariants, row, extra_invariants)
         with coverage.open_history(place) as history:
             found = coverage.evidence(history, case.scenario.evidence)
             told = describe(history, judgements)
-            series = {**series, "counts": coverage.rounds(history)}
+            series = {**series, **coverage.series(history)}
     except (ContendError, duckdb.Error) as error:
         said = str(error).splitlines()[0].rstrip(".")
         remedy = "What was recorded is kept: once the cause is gone, `contend check` judges it."
         found.append(
             Evidence("history-judged", present=False, reason=f"The history could not be judged: {said}.", remedy=remedy)
         )
-    found += [Evidence("run-carried-through", present=False, reason=problem) for problem in problems]
-    ruling = rule(judgements, found)
-    if "control-caught" in case.scenario.evidence and ruling.verdict == "pass":
-        found.append(control())
-        ruling = rule(judgements, found)
-    return _result(case, place, ruling, tuple(judgements), evidence=found, told=told, series=series, seconds=seconds)
+    found += [Evidence("run-carried-through", present=False, reason=problem) for problem in performed.problems]
+    return Draft(case, place, tuple(judgements), tuple(found), told, series, performed.seconds)
+
+
+def settle(draft: Draft, control: Callable[[], Evidence], *, save: bool) -> Result:
+    """Give the verdict. `control` runs the control, and is asked only where a pass depends on it."""
+    if "control-caught" in draft.case.scenario.evidence and draft.ruling.verdict == "pass":
+        draft = replace(draft, evidence=(*draft.evidence, control()))
+    result = _result(draft)
+    if save:
+        bundles.save_json(draft.place / "result.json", result.document)
+    return result
 
 
 def describe(history: duckdb.DuckDBPyConnection, judgements: Sequence[Judgement]) -> dict[str, Any]:
@@ -214,25 +239,16 @@ def describe(history: duckdb.DuckDBPyConnection, judgements: Sequence[Judgement]
     }
 
 
-def _result(
-    case: Case,
-    place: Path,
-    ruling: Ruling,
-    judgements: tuple[Judgement, ...],
-    *,
-    evidence: Sequence[Evidence],
-    told: Mapping[str, Any],
-    series: Mapping[str, Any],
-    seconds: float,
-) -> Result:
-    caught = next((e for e in evidence if e.name == "control-caught"), None)
+def _result(draft: Draft) -> Result:
+    case, place, judgements, ruling = draft.case, draft.place, draft.judgements, draft.ruling
+    caught = next((e for e in draft.evidence if e.name == "control-caught"), None)
     expected = case.subject.expected(case.scenario.name)
     itself = any(j.invariant == expected and j.state == "broken" for j in judgements)
-    draft = Result(case, ruling, judgements, {})
+    result = Result(case, ruling, judgements, {})
     reasons = list(ruling.reasons)
     if case.role == "control":
         reasons.insert(
-            0, f"caught, as it must be, by {expected}" if draft.caught else f"not caught: {expected} found nothing"
+            0, f"caught, as it must be, by {expected}" if result.caught else f"not caught: {expected} found nothing"
         )
     document = {
         "scenario": case.scenario.name,
@@ -252,10 +268,10 @@ def _result(
             if j.state == "broken"
         ],
         "coverage": {
-            **told["coverage"],
+            **draft.told["coverage"],
             "control": "caught" if itself or (caught and caught.present) else "missed" if caught else "not run",
         },
-        "measurements": told["measurements"],
+        "measurements": draft.told["measurements"],
         "role": case.role,
         "twin": case.twin,
         "expected": expected,
@@ -263,17 +279,17 @@ def _result(
         "story": case.subject.story,
         "claim": case.scenario.claim,
         "judgements": [{k: v for k, v in asdict(j).items() if k != "findings"} for j in judgements],
-        "evidence": [asdict(e) for e in evidence],
-        "operations": told["operations"],
-        "processes": told["processes"],
-        "series": dict(series),
-        "load": {k: v for k, v in asdict(case.load).items() if k != "options"},
+        "evidence": [asdict(e) for e in draft.evidence],
+        "operations": draft.told["operations"],
+        "processes": draft.told["processes"],
+        "series": dict(draft.series),
+        "load": {**asdict(case.load), "options": dict(case.load.options)},
         "profile": case.profile,
-        "doubts": doubts_about([Ratio(**row["ratio"]) for row in series.get("times", [])]),
-        "seconds": round(seconds, 3),
+        "doubts": doubts_about([Ratio(**row["ratio"]) for row in draft.series.get("times", [])]),
+        "seconds": round(draft.seconds, 3),
         "commands": {"again": replay_line(case), "check": f"contend check {place.parent.parent}"},
     }
-    return replace(draft, document=document)
+    return replace(result, document=document)
 
 
 def replay_line(case: Case) -> str:
@@ -283,4 +299,8 @@ def replay_line(case: Case) -> str:
     for option in ("workers", "jobs", "batch", "seed"):
         if option == "seed" or getattr(load, option):
             words += [f"--{option}", str(getattr(load, option))]
+    usual = case.scenario.loads[case.profile].options
+    for name, value in load.options.items():
+        if usual.get(name) != value:
+            words += ["--option", f"{name}={json.dumps(value)}"]
     return " ".join(word if word.startswith("$") else shlex.quote(word) for word in words)

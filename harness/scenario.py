@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, Protocol
 
 from harness.history import Phase
 from harness.outcome import Outcome
-from harness.protocols import Handle, Promise
+from harness.protocols import Handle, JobId, Promise
 
 Mode = Literal["race", "explore", "load"]
 Profile = Literal["quick", "full"]
@@ -34,11 +34,12 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a program learns of one operation: its outcome and, when ok, the handles of the answer."""
+    """What a program learns of one operation: its outcome and, when ok, the answer: handles of jobs, or another `value`."""
 
     outcome: Outcome
     handles: tuple[Handle, ...] = ()
     problem: str = ""  # the error in words, unless ok
+    value: Any = None  # submit_run: the run's id; read_run: its jobs or None; read_progress; delete_many: how many; …
 
 
 class Client(Protocol):
@@ -66,6 +67,48 @@ class Client(Protocol):
     def complete(self, handles: Iterable[Handle]) -> Reply:
         """Complete what was claimed; the handles of the reply are those accepted."""
 
+    def fail(self, handles: Iterable[Handle]) -> Reply:
+        """Give claimed jobs back; the handles of the reply are those accepted."""
+
+    def offers(self, capability: str) -> bool:
+        """Whether the system has this method."""
+
+    def report_progress(self, job: JobId, fraction: float) -> Reply:
+        """Tell that `fraction` of a job is done."""
+
+    def flush_progress(self, job: JobId | None = None) -> Reply:
+        """Have what was reported of a job, or of all, written."""
+
+    def read_progress(self, job: JobId) -> Reply:
+        """Read what a screen would show of a job; the reply's value is the fraction or None."""
+
+    def submit_run(self, tag: str, jobs: Sequence[dict[str, Any]]) -> Reply:
+        """Submit a run with its jobs; the reply's value is the run's id."""
+
+    def read_run(self, run: JobId) -> Reply:
+        """Read a run; the reply's handles are its jobs, its value whether there is such a run."""
+
+    def add_actions(self, job: JobId, names: Sequence[str]) -> Reply:
+        """Add actions to a job; the reply's value is the list of their ids."""
+
+    def delete_many(self, kind: str, ids: Sequence[JobId], *, lazily: bool = False) -> Reply:
+        """Delete jobs, runs or actions; the reply's value is how many went. `lazily` gives the system a generator of the ids."""
+
+    def clean_by_tag(self, tag: str) -> Reply:
+        """Delete what is not running of a tag; the reply's value is how many went, by kind."""
+
+    def wipe_all(self) -> Reply:
+        """Delete everything that is not running; the reply's value is how many went, by kind."""
+
+    def status_all(self) -> Reply:
+        """Read every job (and run); the reply's handles are the jobs listed."""
+
+    def work_on(self, job: JobId) -> AbstractContextManager[None]:
+        """Mark what happens inside as the work on one job: an operation `scan`."""
+
+    def threads(self, number: int) -> Sequence[Client]:
+        """Give that many clients of the same system, one for each thread: what a thread does is recorded as its own."""
+
     def round(self, requested: int) -> AbstractContextManager[list[Handle]]:
         """Mark several operations as one round; put into the list what the round obtained."""
 
@@ -80,6 +123,15 @@ class Client(Protocol):
 
 
 Program = Callable[..., object]  # program(client, **arguments) → an answer the coordinator gets, picklable
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one process is to do while others do something else."""
+
+    name: str
+    program: Program | None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +183,17 @@ class Stage(Protocol):
     def ready(self, names: Sequence[str]) -> None:
         """Build the system in these processes now, so that what follows starts warm."""
 
-    def kill(self, name: str) -> None:
-        """SIGKILL a process on purpose and record it as an operation of `nemesis`."""
+    def begin(self, parts: Sequence[Part], *, phase: Phase = "main") -> None:
+        """Have processes run their parts, beginning at the same moment, and return at once; `gather` waits for them."""
+
+    def gather(self, names: Sequence[str], *, within: float) -> list[Answer]:
+        """Wait at most `within` seconds for what these processes began. One killed on purpose meanwhile is no problem of the run."""
+
+    def kill(self, name: str, *, inside: str | None = None, after_seconds: float = 0.0) -> None:
+        """SIGKILL a process on purpose and record it as an operation of `nemesis`.
+
+        With `inside` it waits until the process is in an operation of that kind, and then for `after_seconds`.
+        """
 
     def end(self, names: Sequence[str]) -> None:
         """Let processes close their system and end."""
@@ -142,6 +203,12 @@ class Stage(Protocol):
 
     def timing(self, latency_ms: float) -> AbstractContextManager[Stage]:
         """Give a stage beside this one for timing: nothing traced, nothing judged, every round trip that much longer."""
+
+    def busy_writer(self, *, hold_seconds: float, pause_seconds: float) -> AbstractContextManager[None]:
+        """Beside what runs inside, have another writer hold the database's write lock, let go, and so on: a neighbour, on SQLite.
+
+        Each hold is an operation `hold` of `nemesis`. On Postgres, where writers do not exclude each other, it does nothing.
+        """
 
     def save(self, name: str, series: Sequence[Mapping[str, Any]]) -> None:
         """Keep a table of figures with the result, for the page."""
@@ -154,9 +221,11 @@ class Stage(Protocol):
 class Scenario:
     """One claim about a queue and how we provoke it.
 
-    `applies` says why a system cannot be driven through it, or None. `evidence` names what must have happened (see
+    `faults` says that harm is done on purpose. `latency_ms` is added to every round trip, by engine. `check` says what is wrong with a
+    load, or None; `applies` why a system cannot be driven through it, or None. `evidence` names what must have happened (see
     `harness.coverage`). `control` names, for each database, the known-broken system the same settings must catch. `timed` names the
-    systems whose time is measured when the whole catalogue runs; a system asked for by name always is.
+    systems whose time is measured when the whole catalogue runs; a system asked for by name always is. `beside` names known-wrong
+    systems that are shown next to the right ones though they are not the control.
     """
 
     name: str
@@ -170,8 +239,12 @@ class Scenario:
     databases: tuple[str, ...] = ("sqlite", "postgres")
     mode: Mode = "race"
     witnessed: bool = True
+    faults: bool = False
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
     applies: Callable[[Promise], str | None] = lambda _promise: None
+    check: Callable[[Load], str | None] = lambda _load: None
     timed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
 
 
 MAXIMUM: Final[Mapping[str, int]] = {"workers": 200, "jobs": 10_000_000, "batch": 100_000}

@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from reference_impl.queue import Queue, Row
+from reference_impl.connections import Connections, PerThread
+from reference_impl.queue import Kind, Queue, Row
 from reference_impl.statements import statements
 
 if TYPE_CHECKING:
     import psycopg
+
+T = TypeVar("T")
+
+MOST_VARIABLES: Final = 65_535  # of the protocol's 16-bit count
+TRIES: Final = 20  # of a statement that met a deadlock, or a row that came while it worked
+
+
+class _Pool:
+    """At most `size` connections that all threads share: psycopg's own pool."""
+
+    def __init__(self, url: str, size: int, timeout_seconds: float) -> None:
+        from psycopg_pool import ConnectionPool  # noqa: PLC0415  # only who shares connections needs it
+
+        self._pool = ConnectionPool(
+            url, min_size=size, max_size=size, timeout=timeout_seconds, kwargs={"autocommit": True}, open=False
+        )
+        self._pool.open(wait=True)
+
+    def take(self) -> tuple[psycopg.Connection, Callable[[], object]]:
+        """Wait for a connection. Raises psycopg_pool.PoolTimeout."""
+        connection = self._pool.getconn()
+        return connection, partial(self._pool.putconn, connection)
+
+    def close(self) -> None:
+        """Close every connection, and the pool's threads."""
+        self._pool.close()
 
 
 class PostgresQueue(Queue):
@@ -21,42 +50,88 @@ class PostgresQueue(Queue):
 
     databases = ("postgres",)
 
-    def __init__(self, url: str, **_options: object) -> None:
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
         if not url.startswith(("postgresql://", "postgres://")):
             raise ValueError(
                 "The URL names no Postgres database; expected postgresql://user:password@host:port/database."
             )
-        self._url = url
         self._statements = {name: sql.encode() for name, sql in statements("postgres").items()}
-        self._connection: psycopg.Connection | None = None
-        self._connected()
+        self._connections: Connections[psycopg.Connection] = Connections(
+            PerThread(self._connect, lost=lambda connection: connection.closed)
+            if self.pool_size is None
+            else _Pool(url, self.pool_size, self.pool_timeout)
+        )
+        with self._acquire():
+            pass
 
     def install(self) -> None:
-        """Make the table in an empty database."""
-        with self._connected().transaction():
-            self._run("create_jobs")
-            self._run("create_jobs_ready")
+        """Make the tables in an empty database."""
+        with self._writing():
+            for name in self._statements:
+                if name.startswith("create_"):
+                    self._run(name)
 
-    def close(self) -> None:
-        """Close the connection. Closing twice is harmless."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+    def _connect(self) -> psycopg.Connection:
+        import psycopg  # noqa: PLC0415  # only who opens Postgres needs its driver
 
-    def _connected(self) -> psycopg.Connection:
-        if self._connection is None or self._connection.closed:
-            import psycopg  # noqa: PLC0415  # only who opens Postgres needs its driver
+        return psycopg.connect(self.url, autocommit=True)
 
-            self._connection = psycopg.connect(self._url, autocommit=True)
-        return self._connection
+    @contextmanager
+    def _acquire(self) -> Iterator[psycopg.Connection]:
+        with self._connections.acquire() as connection:
+            yield connection
+
+    def _disconnect(self) -> None:
+        self._connections.close()
 
     def _run(self, statement: str, **parameters: object) -> list[Row]:
-        cursor = self._connected().execute(self._statements[statement], parameters or None)
-        return cursor.fetchall() if cursor.description else []
+        with self._acquire() as connection:
+            cursor = connection.execute(self._statements[statement], parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def _change(self, statement: str, **parameters: object) -> int:
+        with self._acquire() as connection:
+            return connection.execute(self._statements[statement], parameters or None).rowcount
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._acquire() as connection, connection.transaction():
+            yield
+
+    def _submit(self, tag: str, jobs: str) -> int:
+        ((run,),) = self._run("submit_run", tag=tag, jobs=jobs)
+        return int(run)
+
+    def _delete(self, kind: Kind, ids: Sequence[int]) -> int:
+        return self._again(lambda: self._change(f"delete_{kind}", ids=ids))
+
+    def _delete_listed(self, kind: Kind, ids: Sequence[int]) -> int:
+        sql = self._statements[f"delete_{kind}_listed"].replace(b"{ids}", b", ".join([b"%s::bigint"] * len(ids)))
+        with self._acquire() as connection:
+            return connection.execute(sql, ids).rowcount
+
+    def _most_variables(self) -> int:
+        return MOST_VARIABLES
+
+    def _clean(self, tag: str | None) -> dict[str, int]:
+        ((jobs, runs, actions),) = self._again(lambda: self._run("clean", tag=tag))
+        return {"jobs": jobs, "runs": runs, "actions": actions}
+
+    def _again(self, statement: Callable[[], T]) -> T:
+        """Run a statement that deletes; again where a job came to its run after it had looked, or where it met a deadlock."""
+        import psycopg  # noqa: PLC0415  # as above
+
+        for _ in range(TRIES - 1):
+            try:
+                return statement()
+            except (psycopg.errors.ForeignKeyViolation, psycopg.errors.DeadlockDetected):
+                continue
+        return statement()
 
     def _lock_then_update(self, lock: str, worker: str, limit: int) -> list[Row]:
         """Lock ready jobs with the statement named `lock`, then mark them with one UPDATE, in one transaction."""
-        with self._connected().transaction():
+        with self._writing():
             jobs = [job for (job,) in self._run(lock, limit=limit)]
             return self._run("take_batch", worker=worker, jobs=jobs) if jobs else []
 

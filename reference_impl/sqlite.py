@@ -12,12 +12,13 @@ import json
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final, TypeVar
 
+from reference_impl.connections import Connections, PerThread
 from reference_impl.guard import WorkerGuard
-from reference_impl.queue import Queue, Row
+from reference_impl.queue import Kind, Queue, Row
 from reference_impl.statements import statements
 
 T = TypeVar("T")
@@ -37,6 +38,32 @@ def path_of(url: str) -> str:
     return "/" + path.lstrip("/")
 
 
+class _Pool:
+    """At most `size` connections that all threads share: SQLAlchemy's QueuePool, without its engine."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], size: int, timeout_seconds: float) -> None:
+        from sqlalchemy.pool import QueuePool  # noqa: PLC0415  # only who shares connections needs it
+
+        self._pool = QueuePool(
+            connect,  # type: ignore[arg-type]  # SQLAlchemy's protocol of a connection is narrower than the module's own class
+            pool_size=size,
+            max_overflow=0,
+            timeout=timeout_seconds,
+            reset_on_return=None,
+        )
+
+    def take(self) -> tuple[sqlite3.Connection, Callable[[], object]]:
+        """Wait for a connection. Raises sqlalchemy.exc.TimeoutError."""
+        lent = self._pool.connect()
+        connection = lent.driver_connection
+        assert isinstance(connection, sqlite3.Connection)  # noqa: S101  # as `connect` made it
+        return connection, lent.close
+
+    def close(self) -> None:
+        """Close every connection that is not lent."""
+        self._pool.dispose()
+
+
 class SqliteQueue(Queue):
     """The queue in a SQLite file; how it claims is for the subclass to say.
 
@@ -44,55 +71,105 @@ class SqliteQueue(Queue):
     are repeated, with a random pause that grows, for `patience_seconds` in all; then SQLite's own error is raised.
     Short tries with random pauses let every worker through; one long time-out lets some starve.
 
-    Options: `journal_mode` (wal; set by `install`, kept in the file), `patience_seconds` (30).
+    Options besides: `journal_mode` (wal; set by `install`, kept in the file).
     """
 
     databases = ("sqlite",)
     busy_timeout_seconds: ClassVar[float] = 0.010
 
-    def __init__(
-        self, url: str, *, journal_mode: str = "wal", patience_seconds: float = 30.0, **_options: object
-    ) -> None:
+    def __init__(self, url: str, *, journal_mode: str = "wal", **options: Any) -> None:
+        super().__init__(url, **options)
         if journal_mode not in JOURNAL_MODES:
             raise ValueError(
                 f"There is no journal mode {journal_mode!r} here; choose one of {', '.join(JOURNAL_MODES)}."
             )
         self.path = path_of(url)
         self.journal_mode = journal_mode
-        self.patience_seconds = patience_seconds
         self._statements = statements("sqlite")
-        self._connection: sqlite3.Connection | None = None
+        self._connections: Connections[sqlite3.Connection] = Connections(
+            PerThread(self._connect, lost=lambda _: False)
+            if self.pool_size is None
+            else _Pool(self._connect, self.pool_size, self.pool_timeout)
+        )
 
     def install(self) -> None:
-        """Make the table in an empty database, and set the journal mode, which stays with the file."""
-        connection = self._connected()
-        pragma = f"PRAGMA journal_mode = {self.journal_mode}"
-        (mode,) = self._patiently(lambda: connection.execute(pragma).fetchone())
+        """Make the tables in an empty database, and set the journal mode, which stays with the file."""
+        with self._acquire() as connection:
+            pragma = f"PRAGMA journal_mode = {self.journal_mode}"
+            (mode,) = self._patiently(lambda: connection.execute(pragma).fetchone())
         if mode != self.journal_mode:
             raise RuntimeError(
                 f"{self.path} stays in journal mode {mode}, not {self.journal_mode}; choose another file system."
             )
-        self._run("create_jobs")
-        self._run("create_jobs_ready")
+        for name in self._statements:
+            if name.startswith("create_"):
+                self._run(name)
 
-    def close(self) -> None:
-        """Close the connection. Closing twice is harmless."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+    def _connect(self) -> sqlite3.Connection:
+        # isolation_level=None: no implicit BEGIN, so what is written here is what the database sees. Closed by whichever thread closes
+        # the queue, and used by one at a time.
+        connection = sqlite3.connect(
+            self.path, timeout=self.busy_timeout_seconds, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
 
-    def _connected(self) -> sqlite3.Connection:
-        if self._connection is None:
-            # isolation_level=None: no implicit BEGIN, so what is written here is what the database sees.
-            self._connection = sqlite3.connect(self.path, timeout=self.busy_timeout_seconds, isolation_level=None)
-        return self._connection
+    @contextmanager
+    def _acquire(self) -> Iterator[sqlite3.Connection]:
+        with self._connections.acquire() as connection:
+            yield connection
+
+    def _disconnect(self) -> None:
+        self._connections.close()
 
     def _run(self, statement: str, **parameters: object) -> list[Row]:
-        connection, sql = self._connected(), self._statements[statement]
         # fetchall: an UPDATE … RETURNING that is not read to its end keeps the write lock.
-        if connection.in_transaction:
-            return connection.execute(sql, parameters).fetchall()
-        return self._patiently(lambda: connection.execute(sql, parameters).fetchall())
+        return self._each(lambda connection: connection.execute(self._statements[statement], parameters).fetchall())
+
+    def _change(self, statement: str, **parameters: object) -> int:
+        return self._each(lambda connection: connection.execute(self._statements[statement], parameters).rowcount)
+
+    def _each(self, execute: Callable[[sqlite3.Connection], T]) -> T:
+        """Run one statement: again while the file is locked, unless a transaction is open, which has the lock or must be rolled back."""
+        with self._acquire() as connection:
+            if connection.in_transaction:
+                return execute(connection)
+            return self._patiently(lambda: execute(connection))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._acquire() as connection:
+            self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+            try:
+                yield
+                self._patiently(lambda: connection.execute("COMMIT"))  # with a rollback journal it too may be refused
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def _submit(self, tag: str, jobs: str) -> int:
+        with self._writing():
+            ((run,),) = self._run("make_run", tag=tag)
+            self._change("submit_jobs", run=run, tag=tag, jobs=jobs)
+        return int(run)
+
+    def _delete(self, kind: Kind, ids: Sequence[int]) -> int:
+        return self._change(f"delete_{kind}", ids=json.dumps(ids))
+
+    def _delete_listed(self, kind: Kind, ids: Sequence[int]) -> int:
+        sql = self._statements[f"delete_{kind}_listed"].format(ids=", ".join("?" * len(ids)))
+        return self._each(lambda connection: connection.execute(sql, ids).rowcount)
+
+    def _most_variables(self) -> int:
+        with self._acquire() as connection:
+            return connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+
+    def _clean(self, tag: str | None) -> dict[str, int]:
+        with (
+            self._writing()
+        ):  # what is deletable stays so until the end, so the actions can go before what they belong to
+            counts = {kind: self._change(f"clean_{kind}", tag=tag) for kind in ("actions", "jobs", "runs")}
+        return {kind: counts[kind] for kind in ("jobs", "runs", "actions")}
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
         """Repeat `attempt`, which leaves nothing behind when it raises, while the file is locked and patience lasts."""
@@ -110,14 +187,14 @@ class SqliteQueue(Queue):
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
         """Commit what is done inside, or nothing of it. In rollback-journal mode COMMIT too may find the file busy."""
-        connection = self._connected()
-        connection.execute(begin)
-        try:
-            yield
-            connection.execute("COMMIT")
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+        with self._acquire() as connection:
+            connection.execute(begin)
+            try:
+                yield
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
 
     def _select_then_update_batch(self, begin: str, worker: str, limit: int) -> list[Row]:
         """Two statements for any number of jobs, in one transaction of the kind `begin` opens."""
@@ -202,6 +279,8 @@ class SingleWorker(ImmediateBatch):
         super().close()
         self._guard.release()
 
-    def _connected(self) -> sqlite3.Connection:
+    @contextmanager
+    def _acquire(self) -> Iterator[sqlite3.Connection]:
         self._guard.require()
-        return super()._connected()
+        with super()._acquire() as connection:
+            yield connection

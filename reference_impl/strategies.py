@@ -1,49 +1,56 @@
-"""The ways of claiming, in one table: which are right, which are wrong, and what must catch each wrong one."""
+"""The ways of doing it, in one table: which are right, which are wrong, and what must catch each wrong one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from reference_impl import postgres, sqlite
+from reference_impl import postgres, sqlite, ways
 from reference_impl.queue import Queue
+
+CLAIMING: Final = ("claim-race", "claim-batch")
+DELETING: Final = ("bulk-delete", "cleanup-churn")
 
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A way of claiming.
+    """A way of claiming, telling progress, deleting or submitting.
 
-    `systems` holds its class for each database it exists on; `caught_by` the invariant that must catch it in a race,
-    None where it is right; `n_plus_one` says that a claim costs a statement for each job, which `statement-budget`
-    must catch in claim-batch.
+    `systems` holds its class for each database it exists on; `about` the scenarios it is there to show; `caught_by`, for each
+    scenario in which it is wrong, the invariant that must catch it.
     """
 
     name: str
     systems: Mapping[str, type[Queue]]
     story: str
-    caught_by: str | None = None
-    n_plus_one: bool = False
+    about: tuple[str, ...] = CLAIMING
+    caught_by: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def right(self) -> bool:
         """Whether no job is ever handed to two workers, lost, refused or handed out beyond the limit."""
-        return self.caught_by is None
+        return "claim-race" not in self.caught_by
+
+    @property
+    def n_plus_one(self) -> bool:
+        """Whether a claim costs a statement for each job."""
+        return "claim-batch" in self.caught_by
 
 
+N_PLUS_ONE: Final = {"claim-batch": "statement-budget"}
 _TABLE: Final = (
     Strategy(
         "select-then-update",
         {"sqlite": sqlite.SelectThenUpdate, "postgres": postgres.SelectThenUpdate},
         "Generation 1: reads ready jobs, then updates each by its id alone, so two workers take the same job.",
-        caught_by="no-double-claim",
-        n_plus_one=True,
+        caught_by={"claim-race": "no-double-claim", **N_PLUS_ONE},
     ),
     Strategy(
         "deferred-batch",
         {"sqlite": sqlite.DeferredBatch},
         "Generation 2: one UPDATE in a plain BEGIN; no job twice, but a storm of “database is locked” errors.",
-        caught_by="lock-errors",
+        caught_by={"claim-race": "lock-errors"},
     ),
     Strategy(
         "immediate-batch",
@@ -54,7 +61,7 @@ _TABLE: Final = (
         "compare-and-set",
         {"sqlite": sqlite.CompareAndSet},
         "Generation 4: one guarded UPDATE for each job by its id; right without a transaction, but N+1.",
-        n_plus_one=True,
+        caught_by=N_PLUS_ONE,
     ),
     Strategy(
         "update-returning",
@@ -65,12 +72,13 @@ _TABLE: Final = (
         "single-worker",
         {"sqlite": sqlite.SingleWorker},
         "One process only, and a guard that refuses the second by name instead of a line in the manual.",
+        about=(*CLAIMING, "worker-guard"),
     ),
     Strategy(
         "scalar-subquery",
         {"postgres": postgres.ScalarSubquery},
         "One UPDATE whose guard stands only in an unlocked sub-select: who waited for a row is given it all the same.",
-        caught_by="no-double-claim",
+        caught_by={"claim-race": "no-double-claim"},
     ),
     Strategy(
         "for-update",
@@ -91,7 +99,50 @@ _TABLE: Final = (
         "in-subquery-limit",
         {"postgres": postgres.InSubqueryLimit},
         "SKIP LOCKED inside IN (… LIMIT n), which the planner may run once for each row: a claim exceeds its limit.",
-        caught_by="batch-limit",
+        caught_by={"claim-race": "batch-limit"},
+    ),
+    Strategy(
+        "direct",
+        {"sqlite": ways.SqliteDirect, "postgres": ways.PostgresDirect},
+        "A write for every change of progress: 44 for one job, and as many waits for a connection.",
+        about=("progress-updates", "pool-pressure"),
+        caught_by={"progress-updates": "write-budget", "pool-pressure": "pool-exhausted"},
+    ),
+    Strategy(
+        "batched",
+        {"sqlite": ways.SqliteBatched, "postgres": ways.PostgresBatched},
+        "Progress waits for the flush interval or for 10 changes, and is written for all jobs with one statement.",
+        about=("progress-updates", "pool-pressure"),
+    ),
+    Strategy(
+        "debounced",
+        {"sqlite": ways.SqliteDebounced, "postgres": ways.PostgresDebounced},
+        "Progress is written once it has been quiet for a while, and at the latest after the flush interval.",
+        about=("progress-updates", "pool-pressure"),
+    ),
+    Strategy(
+        "redis",
+        {"sqlite": ways.SqliteRedis, "postgres": ways.PostgresRedis},
+        "Progress goes to Redis at once, where the screen reads it, and to the database every flush interval.",
+        about=("progress-updates",),
+    ),
+    Strategy(
+        "delete-many",
+        {"sqlite": sqlite.ImmediateBatch, "postgres": postgres.SkipLockedCte},
+        "Any number of ids in one parameter of one DELETE, which looks again at what is running.",
+        about=DELETING,
+    ),
+    Strategy(
+        "delete-chunked",
+        {"sqlite": ways.SqliteDeleteChunked, "postgres": ways.PostgresDeleteChunked},
+        "IN (…) lists of at most 1,000 ids, fewer where the engine takes fewer variables, all in one transaction.",
+        about=("bulk-delete",),
+    ),
+    Strategy(
+        "submit-run",
+        {"sqlite": sqlite.ImmediateBatch, "postgres": postgres.SkipLockedCte},
+        "A run and all its jobs in one transaction and a constant number of statements.",
+        about=("atomic-submit",),
     ),
 )
 STRATEGIES: Final[Mapping[str, Strategy]] = {strategy.name: strategy for strategy in _TABLE}

@@ -16,7 +16,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness.bundle import writing
 from harness.measurement import quantile
 from harness.verdict import Judgement
-from reports import price, wording
+from reports import wording
+from reports.pool import waits
+from reports.price import prices
+from reports.progress import progress
+from reports.readers import readers
 from reports.saved import Finding, Process, Result, Run, load
 from reports.timeline import Timeline, lay_out
 
@@ -25,6 +29,7 @@ MOST_FINDINGS: Final = 3  # of one result
 MOST_VIOLATIONS: Final = 5  # of one finding
 MOST_POINTS: Final = 8  # of the verdict
 MOST_WORKERS: Final = 16  # of one result
+MOST_COLUMNS: Final = 6  # of the table of results, before it is grouped by scenario
 
 _GENERATIONS: Final = (
     "reference:select-then-update",
@@ -90,6 +95,7 @@ def render(run: Run) -> str:
         "label": wording.label,
         "plain": wording.plain,
         "spread": _spread,
+        "together": wording.together,
     }
     return environment.get_template("page.html").render(
         run=run,
@@ -99,8 +105,10 @@ def render(run: Run) -> str:
         generations=_generations(run.results),
         costs=_costs(run.results),
         blocks=_blocks(run.results),
-        counts=price.counts(run.results),
-        timings=price.timings(run.results),
+        prices=prices(run.results),
+        progress=progress(run.results),
+        waits=waits(run.results),
+        readers=readers(run.results),
         workers=_workers(run.results),
         doubts=_doubts(run),
         states=_STATES,
@@ -209,27 +217,45 @@ def _series(words: Sequence[str]) -> str:
 # --- tables --------------------------------------------------------------------------------------------------------
 
 
+_Row = tuple[str, bool, tuple[tuple[Result, ...], ...]]  # system, known wrong, results by column
+
+
 @dataclass(frozen=True, slots=True)
 class _Matrix:
-    columns: tuple[tuple[str, str], ...]  # scenario, database
-    rows: tuple[tuple[str, bool, tuple[tuple[Result, ...], ...]], ...]  # system, known wrong, results by column
+    """Systems by scenario and database; by database alone, in a group for each scenario, where those would be too many."""
+
+    columns: tuple[tuple[str, str], ...]  # scenario (empty where the rows are grouped by it), database
+    groups: tuple[tuple[str, tuple[_Row, ...]], ...]
 
 
 def _matrix(results: Sequence[Result]) -> _Matrix:
     columns = tuple(dict.fromkeys((r.scenario, r.database) for r in results))
+    if len(columns) <= MOST_COLUMNS:
+        return _Matrix(columns, (("", _rows(results, columns)),) if results else ())
+    engines = tuple(dict.fromkeys(engine for _, engine in columns))
     return _Matrix(
-        columns=columns,
-        rows=tuple(
+        tuple(("", engine) for engine in engines),
+        tuple(
             (
-                system,
-                any(r.right is False for r in results if r.system == system),
-                tuple(
-                    tuple(r for r in results if (r.system, r.scenario, r.database) == (system, *column))
-                    for column in columns
-                ),
+                scenario,
+                _rows([r for r in results if r.scenario == scenario], [(scenario, engine) for engine in engines]),
             )
-            for system in dict.fromkeys(r.system for r in results)
+            for scenario in dict.fromkeys(scenario for scenario, _ in columns)
         ),
+    )
+
+
+def _rows(results: Sequence[Result], columns: Sequence[tuple[str, str]]) -> tuple[_Row, ...]:
+    return tuple(
+        (
+            system,
+            any(r.right is False for r in results if r.system == system),
+            tuple(
+                tuple(r for r in results if (r.system, r.scenario, r.database) == (system, *column))
+                for column in columns
+            ),
+        )
+        for system in dict.fromkeys(r.system for r in results)
     )
 
 
@@ -318,8 +344,9 @@ class _Workers:
 
 
 def _workers(results: Sequence[Result]) -> list[_Workers]:
+    """Jobs by worker, of the scenarios that are about claiming: elsewhere they say nothing of the queue."""
     rows = []
-    for result in results:
+    for result in (r for r in results if r.scenario.startswith("claim-")):
         jobs = [p.jobs for p in result.processes]
         if len(jobs) > 1 and max(jobs) > 0:
             shown = tuple((p, round(100 * p.jobs / max(jobs))) for p in result.processes[:MOST_WORKERS])

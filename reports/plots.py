@@ -11,14 +11,14 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from reports.wording import number
 
@@ -43,7 +43,10 @@ _STYLE: Final[dict[Any, Any]] = {  # matplotlib types each key by itself
     "lines.linewidth": 1.6,
     "lines.markersize": 4.5,
 }
-_MARKS: Final = (("o", "-"), ("o", "-"), ("^", ":"), ("D", "-."), ("v", (0, (1, 1))))  # marker, dash
+_Mark = tuple[str, str | tuple[int, tuple[int, ...]]]  # marker, dash
+_COOL_MARKS: Final[tuple[_Mark, ...]] = (("o", "-"), ("^", ":"), ("D", "-."), ("v", (0, (1, 1))))
+_WARM_MARKS: Final[tuple[_Mark, ...]] = (("s", "--"), ("X", ":"), ("P", "-."), ("d", (0, (1, 1))))
+_MOST_STEPS: Final = 600  # drawn of one line of steps
 _SIZE: Final = (4.3, 2.9)  # inches; one panel fits a phone at its natural size
 
 
@@ -51,7 +54,8 @@ _SIZE: Final = (4.3, 2.9)  # inches; one panel fits a phone at its natural size
 class Line:
     """Points of one series. `warm` is the costly kind; it also differs in marker and dash, never in colour alone.
 
-    `low` and `high` are the ends of the spread at each point, empty where counts are exact. `label` may be empty.
+    `low` and `high` are the ends of the spread at each point, empty where counts are exact. `label` may be empty: the
+    line then looks like the first of its kind. `steps` says that each value holds from its point to the next.
     """
 
     x: Sequence[float]
@@ -60,15 +64,19 @@ class Line:
     warm: bool
     low: Sequence[float] = ()
     high: Sequence[float] = ()
+    steps: bool = False
+
+
+Scale = Literal["log", "linear"]
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Lines over batch size, both axes logarithmic. `description` says in words, with numbers, what a reader would see.
+    """Lines over something, with the scale of each axis. `description` says in words, with numbers, what a reader would see.
 
-    Up to two labels stand at the end of their lines, more of them in a legend.
-    `limits` fixes the y axis and `widest` the x axis, so that neighbours compare; `even` draws the level at which both
-    ways cost the same.
+    On a logarithmic x axis up to two labels stand at the end of their lines; all others stand in a legend. A linear y
+    axis begins at zero. `limits` fixes the y axis and `widest` the x axis, so that neighbours compare; `level` draws a
+    line across at a height, with what it means. `counted` says that the y axis holds whole numbers only.
     """
 
     name: str
@@ -79,7 +87,23 @@ class Plot:
     description: str
     limits: tuple[float, float] | None = None
     widest: tuple[float, float] | None = None
-    even: float | None = None
+    level: tuple[float, str] | None = None
+    x_scale: Scale = "log"
+    y_scale: Scale = "log"
+    counted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One plot with its title."""
+
+    title: str
+    plot: Markup
+
+
+def panel(plot: Plot) -> Panel:
+    """The plot, drawn, under its own title."""
+    return Panel(plot.title, draw(plot))
 
 
 def draw(plot: Plot) -> Markup:
@@ -90,13 +114,17 @@ def draw(plot: Plot) -> Markup:
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser's font draws the text, not matplotlib's
         figure = Figure(figsize=_SIZE)
         FigureCanvasSVG(figure)
-        axes = figure.add_axes((0.155, 0.16, 0.815, 0.80))
-        for place, line in enumerate(plot.lines):
-            _line(axes, line, place)
+        axes = figure.add_axes((0.155, 0.16, 0.815 if plot.x_scale == "log" else 0.785, 0.80))  # its last tick is wide
+        for warm in (True, False):
+            own = [line for line in plot.lines if line.warm is warm]
+            marks = _WARM_MARKS if warm else _COOL_MARKS
+            labelled = [line for line in own if line.label]
+            for line in own:
+                _line(axes, line, marks[labelled.index(line) % len(marks) if line.label else 0])
         _scales(axes, plot)
         labelled = [line for line in plot.lines if line.label]
-        if len(labelled) > 2:
-            axes.legend(loc="best", frameon=False, labelcolor=_INK, handlelength=2.6)
+        if len(labelled) > 2 or (labelled and plot.x_scale == "linear"):
+            axes.legend(loc="best", frameon=False, labelcolor=_INK, handlelength=3.2)
         else:
             _labels(axes, labelled)
         out = io.StringIO()
@@ -104,12 +132,29 @@ def draw(plot: Plot) -> Markup:
     return _for_the_page(out.getvalue(), plot)
 
 
-def _line(axes: Axes, line: Line, place: int) -> None:
+def _line(axes: Axes, line: Line, mark: _Mark) -> None:
     colour = _WARM if line.warm else _COOL
-    marker, dash = ("s", "--") if line.warm else _MARKS[place % len(_MARKS)]
-    axes.plot(line.x, line.y, color=colour, marker=marker, linestyle=dash, label=line.label or "_unlabelled", zorder=3)
+    label = line.label or "_unlabelled"
+    if line.steps:
+        x, y = _fewer(line.x, line.y)
+        axes.step(x, y, where="post", color=colour, linewidth=1, label=label, zorder=3)
+        axes.fill_between(x, y, step="post", color=colour, alpha=0.2, linewidth=0, zorder=2)
+        return
+    marker, dash = mark
+    axes.plot(line.x, line.y, color=colour, marker=marker, linestyle=dash, label=label, zorder=3)
     if line.low:
         axes.vlines(line.x, line.low, line.high, color=colour, linewidth=3, alpha=0.35, zorder=2)
+
+
+def _fewer(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
+    """The same steps with at most `_MOST_STEPS` points: of several in one stretch the highest stands for all."""
+    kept: dict[int, tuple[float, float]] = {}
+    span = (x[-1] - x[0]) or 1.0
+    for at, value in zip(x, y, strict=True):
+        stretch = round((at - x[0]) / span * _MOST_STEPS) if len(x) > _MOST_STEPS else len(kept)
+        begin, most = kept.get(stretch, (at, value))
+        kept[stretch] = begin, max(most, value)
+    return [at for at, _ in kept.values()], [value for _, value in kept.values()]
 
 
 def _labels(axes: Axes, lines: Sequence[Line]) -> None:
@@ -132,25 +177,47 @@ def _labels(axes: Axes, lines: Sequence[Line]) -> None:
 
 
 def _scales(axes: Axes, plot: Plot) -> None:
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    batches = sorted({x for line in plot.lines for x in line.x})
-    axes.xaxis.set_major_locator(LogLocator(base=10))
+    axes.set_xscale(plot.x_scale)
+    axes.set_yscale(plot.y_scale)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_locator(NullLocator())
         axis.set_minor_formatter(NullFormatter())
         axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-    left, right = plot.widest or (batches[0], batches[-1])
-    axes.set_xlim(left / 1.25, right * 1.25)
+    left, right = plot.widest or (
+        min(x for line in plot.lines for x in line.x),
+        max(x for line in plot.lines for x in line.x),
+    )
     tops = [y for line in plot.lines for y in (*line.y, *line.high)]
     bottoms = [y for line in plot.lines for y in (*line.y, *line.low)]
     low, high = plot.limits or (min(bottoms), max(tops))
-    if plot.even is not None:
-        low, high = min(low, plot.even), max(high, plot.even)
-        axes.axhline(plot.even, color=_INK, linewidth=1, linestyle=":")
-        axes.text(right, plot.even, "the same", color=_MUTED, ha="right", va="top", fontsize=8)
-    axes.set_ylim(low / 2.4, high * 2.4)  # room for the labels
-    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0,) if high / low > 30 else (1.0, 2.0, 5.0)))
+    if plot.level is not None:
+        height, said = plot.level
+        low, high = min(low, height), max(high, height)
+        axes.axhline(height, color=_INK, linewidth=1, linestyle=":")
+        at, side = (right, "right") if plot.x_scale == "log" else (left, "left")
+        axes.annotate(
+            said,
+            (at, height),
+            xytext=(0, -3),
+            textcoords="offset points",
+            ha=side,
+            va="top",
+            color=_MUTED,
+            fontsize=8,
+        )
+    if plot.x_scale == "log":
+        axes.set_xlim(left / 1.25, right * 1.25)
+        axes.xaxis.set_major_locator(LogLocator(base=10))
+    else:
+        edge = ((right - left) or 1.0) * 0.02
+        axes.set_xlim(left - edge, right + edge)
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    if plot.y_scale == "log":
+        axes.set_ylim(low / 2.4, high * 2.4)  # room for the labels
+        axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0,) if high / low > 30 else (1.0, 2.0, 5.0)))
+    else:
+        axes.set_ylim(-0.02 * (high or 1.0), 1.08 * (high or 1.0))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=plot.counted))
     axes.set_xlabel(plot.x_label)
     axes.set_ylabel(plot.y_label)
     axes.tick_params(length=0)
@@ -169,12 +236,18 @@ def _for_the_page(svg: str, plot: Plot) -> Markup:
     body = re.sub(r"font: (?:(bold|[0-9]+) )?([0-9.]+)px [^;\"]*", _font, body)
     for stand_in, colour in _PAGE_COLOURS.items():
         body = body.replace(stand_in, f"var({colour})")
+    body = re.sub(r"<[^>]*>", _rounded, body)
     body = re.sub(r"\n\s*", "\n", body)
     head = Markup(
         '<svg role="img" aria-labelledby="{0}-title {0}-desc" {1}>'
         '<title id="{0}-title">{2}</title><desc id="{0}-desc">{3}</desc>'
     ).format(plot.name, Markup(view_box[0] if view_box else ""), plot.title, plot.description)  # noqa: S704  # a viewBox matplotlib wrote
     return head + Markup(body.strip())  # noqa: S704  # matplotlib's own SVG, its labels escaped by matplotlib
+
+
+def _rounded(tag: re.Match[str]) -> str:
+    """An element's tag with its coordinates to a hundredth of a point, for the sake of the page's size."""
+    return re.sub(r"(?<=\d\.\d\d)\d+", "", tag[0])
 
 
 def _font(found: re.Match[str]) -> str:

@@ -1,40 +1,65 @@
-"""What N+1 costs: counts and times over batch size, as plots whose titles say what they show."""
+"""What N+1 costs: counts and times over the size of a round, as plots whose titles say what they show.
+
+A round is one claim, one delete or one submit. They are never mixed: each scenario has its own plots.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from markupsafe import Markup
-
 from harness.measurement import fit_line, quantile
 from reports import wording
-from reports.plots import Line, Plot, draw
-from reports.saved import Count, Result, Timing
+from reports.plots import Line, Panel, Plot, panel
+from reports.saved import Count, LeftOut, Result, Timing
 
-MOST_TIMED: Final = 6  # results whose times are drawn; the rest keep their tables
+MOST_TIMED: Final = 8  # results whose times are drawn; the rest keep their tables
 EFFECT_FLOOR: Final = 0.10  # a smaller difference is not told from noise
-N_PLUS_1: Final = 0.5  # statements a job from which a claim counts as N+1
-_TELLING_BATCH: Final = 100
+N_PLUS_1: Final = 0.5  # statements a job from which a round counts as N+1
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The words for a round of one scenario: a `claim` of `job`s. `telling` is the size to speak of, where it is there."""
+
+    heading: str
+    one: str
+    thing: str
+    each: str
+    doing: str
+    telling: int
+
+    def title(self, size: int) -> str:
+        """What one round of that size is called, as the subject of a sentence."""
+        return self.doing.format(f"{size:,}")
+
+    @property
+    def over(self) -> str:
+        """What the sizes of rounds count: the x axis."""
+        return f"{self.thing}s in one {self.one}"
+
+
+_ROUNDS: Final = {
+    "claim-batch": Round("Claiming", "claim", "job", "a job", "a batch of {}", 100),
+    "bulk-delete": Round("Deleting", "delete", "id", "an id", "deleting {}", 1000),
+    "atomic-submit": Round("Submitting", "submit", "job", "a job", "submitting {}", 1000),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The counts of every result on one database: a plot, and each result with its statements per further job."""
+    """The counts of every result of a scenario on one database: plots, and each result with its statements per further job.
+
+    `acquired` says whether a pool was watched; `left_out` what was too slow to be counted.
+    """
 
     database: str
     title: str
-    plot: Markup
+    panels: tuple[Panel, ...]
     slopes: tuple[tuple[Result, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One plot with its title."""
-
-    title: str
-    plot: Markup
+    acquired: bool
+    left_out: tuple[tuple[Result, LeftOut], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +72,44 @@ class Timings:
     panels: tuple[Panel, ...]
 
 
-def counts(results: Sequence[Result]) -> list[Counts]:
-    """Statements over batch size, one plot a database; a result needs two batch sizes to be drawn."""
-    found: list[Counts] = []
-    for name in dict.fromkeys(r.database for r in results):
-        slopes = tuple(
-            (r, _slope(r)) for r in results if r.database == name and len({count.batch for count in r.counts}) > 1
-        )
-        if slopes:
-            found.append(_count_plot(name, slopes, f"counts-{len(found) + 1}"))
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What the rounds of one scenario cost."""
+
+    scenario: str
+    round: Round
+    counts: tuple[Counts, ...]
+    timings: tuple[Timings, ...]
+
+    @property
+    def rows(self) -> tuple[tuple[Panel, ...], ...]:
+        """The plots of counts as they stand side by side: all of them, or those of one database where it has several."""
+        if any(each.acquired for each in self.counts):
+            return tuple(each.panels for each in self.counts)
+        return (tuple(plot for each in self.counts for plot in each.panels),) if self.counts else ()
+
+
+def prices(results: Sequence[Result]) -> list[Price]:
+    """The price of each scenario that was counted or timed. A result needs two sizes to be drawn."""
+    found: list[Price] = []
+    drawn = timed = 0
+    for scenario in dict.fromkeys(r.scenario for r in results):
+        own = [r for r in results if r.scenario == scenario]
+        words = _ROUNDS.get(scenario, Round(scenario, "round", "job", "a job", "a round of {}", 100))
+        counts = []
+        for database in dict.fromkeys(r.database for r in own):
+            sized = [r for r in own if r.database == database and len({count.batch for count in r.counts}) > 1]
+            if sized:
+                drawn += 1
+                counts.append(_counts(words, database, tuple((r, _slope(r)) for r in sized), f"counts-{drawn}"))
+        timings = []
+        for result in own:
+            if any(_drawable(result.times)):
+                timed += 1
+                timings.append(_timing_plots(words, result, f"times-{timed}", drawn=timed <= MOST_TIMED))
+        if counts or timings:
+            found.append(Price(scenario, words, tuple(counts), tuple(timings)))
     return found
-
-
-def timings(results: Sequence[Result]) -> list[Timings]:
-    """Time over batch size, for each result that was timed."""
-    timed = [r for r in results if any(_drawable(r.times))]
-    return [_timing_plots(r, f"times-{i}", drawn=i <= MOST_TIMED) for i, r in enumerate(timed, start=1)]
 
 
 def _slope(result: Result) -> float:
@@ -72,73 +119,99 @@ def _slope(result: Result) -> float:
     return fit_line([count.batch for count in result.counts], [count.statements for count in result.counts]).slope
 
 
-def _count_plot(database: str, slopes: tuple[tuple[Result, float], ...], name: str) -> Counts:
+def _counts(words: Round, database: str, slopes: tuple[tuple[Result, float], ...], name: str) -> Counts:
+    acquired = any(count.acquisitions for r, _ in slopes for count in r.counts)
+    kinds: list[tuple[str, str, Callable[[Count], float]]] = [(name, "statement", lambda count: count.statements)]
+    if acquired:
+        kinds.append((f"{name}-pool", "acquisition", lambda count: count.acquisitions or 0))
+    plots = [_count_plot(words, database, slopes, name=id_, counted=one, value=of) for id_, one, of in kinds]
+    return Counts(
+        database,
+        plots[0].title,
+        tuple(map(panel, plots)),
+        slopes,
+        acquired,
+        tuple((r, each) for r, _ in slopes if not any(_drawable(r.times)) for each in r.left_out),
+    )
+
+
+def _count_plot(
+    words: Round,
+    database: str,
+    slopes: tuple[tuple[Result, float], ...],
+    *,
+    name: str,
+    counted: str,
+    value: Callable[[Count], float],
+) -> Plot:
     batches = set.intersection(*({count.batch for count in r.counts} for r, _ in slopes))
-    batch = _telling(batches) if batches else 0
-    at_batch = {count.statements for r, _ in slopes for count in r.counts if count.batch == batch}
+    batch = _telling(words, batches) if batches else 0
+    at_batch = {value(count) for r, _ in slopes for count in r.counts if count.batch == batch}
     label = wording.database(database)
     if not at_batch:
-        title = f"{label}: statements a claim"
-    elif max(at_batch) >= 2 * min(at_batch):
-        title = f"{label}: a batch of {batch:,} takes {_n(max(at_batch))} statements or {_n(min(at_batch))}"
+        title = f"{label}: {counted}s a {words.one}"
+    elif max(at_batch) >= 2 * min(at_batch) and len(at_batch) > 1:
+        most = wording.amount_of(max(at_batch), counted)
+        title = f"{label}: {words.title(batch)} takes {most} or {_n(min(at_batch))}"
     else:
-        title = f"{label}: a batch of {batch:,} takes {_n(max(at_batch))} statements"
+        title = f"{label}: {words.title(batch)} takes {wording.amount_of(max(at_batch), counted)}"
     lines = []
     for warm, kind in ((True, "N+1"), (False, "batched")):
-        own = sorted(
-            ((r, s) for r, s in slopes if (s > N_PLUS_1) is warm), key=lambda pair: pair[0].counts[-1].statements
-        )
-        distinct = {tuple((count.batch, count.statements) for count in _by_batch(r)): slope for r, slope in own}
+        own = sorted(((r, s) for r, s in slopes if (s > N_PLUS_1) is warm), key=lambda pair: value(pair[0].counts[-1]))
+        distinct = {tuple((count.batch, value(count)) for count in _by_batch(r)): slope for r, slope in own}
         for i, (points, slope) in enumerate(distinct.items(), start=1):
-            text = f"{kind}: {slope:.2f} a job" if i == (len(distinct) if warm else 1) else ""
+            told = f"{kind}: {slope:.2f} {words.each}" if counted == "statement" else kind
+            text = told if i == (len(distinct) if warm else 1) else ""
             lines.append(Line([x for x, _ in points], [max(y, 0.1) for _, y in points], text, warm))
-    told = [
+    said = [
         f"{wording.strategy(r.system)}: "
-        + ", ".join(f"{_n(count.statements)} statements for {count.batch:,} jobs" for count in _ends(_by_batch(r)))
+        + ", ".join(
+            f"{wording.amount_of(value(count), counted)} for {wording.amount(count.batch, words.thing)}"
+            for count in _ends(words, _by_batch(r))
+        )
         for r, _ in slopes
     ]
-    plot = Plot(name, tuple(lines), "jobs in one claim", "statements a claim", title, "; ".join(told) + ".")
-    return Counts(database, title, draw(plot), slopes)
+    return Plot(name, tuple(lines), words.over, f"{counted}s a {words.one}", title, "; ".join(said) + ".")
 
 
-def _timing_plots(result: Result, name: str, *, drawn: bool) -> Timings:
+def _timing_plots(words: Round, result: Result, name: str, *, drawn: bool) -> Timings:
     usable = _drawable(result.times)
     latencies = sorted({t.latency_ms for t in usable})
     every = [v for t in usable for v in (*t.baseline_ms, *t.system_ms)]
     panels = []
     for i, latency in enumerate(latencies if drawn else (), start=1):
         own = sorted((t for t in usable if t.latency_ms == latency), key=lambda t: t.batch)
-        there = next(t for t in own if t.batch == _telling({t.batch for t in own}))
+        there = next(t for t in own if t.batch == _telling(words, {t.batch for t in own}))
         title = (
-            f"{_network(latency)}: {wording.amount(there.batch, 'job')} in "
+            f"{_network(latency)}: {wording.amount(there.batch, words.thing)} in "
             f"{wording.milliseconds(_median(there.baseline_ms))} or {wording.milliseconds(_median(there.system_ms))}"
         )
         told = [
-            f"{t.batch:,} jobs: {wording.milliseconds(_median(t.baseline_ms))} "
+            f"{wording.amount(t.batch, words.thing)}: {wording.milliseconds(_median(t.baseline_ms))} "
             f"beside {wording.milliseconds(_median(t.system_ms))}"
             for t in own
         ]
         lines = (
-            _spread(own, [t.baseline_ms for t in own], _label(own[0].baseline), warm=True),
-            _spread(own, [t.system_ms for t in own], _label(result.system), warm=False),
+            _spread(own, [t.baseline_ms for t in own], wording.short(own[0].baseline), warm=True),
+            _spread(own, [t.system_ms for t in own], wording.short(result.system), warm=False),
         )
         plot = Plot(
             f"{name}-{i}",
             lines,
-            "jobs in one claim",
-            "ms a claim",
+            words.over,
+            f"ms a {words.one}",
             title,
             "; ".join(told) + ".",
             limits=(min(every), max(every)),
             widest=(min(t.batch for t in usable), max(t.batch for t in usable)),
         )
-        panels.append(Panel(title, draw(plot)))
+        panels.append(panel(plot))
     if drawn and any(t.ratio for t in usable):
-        panels.append(_ratio_panel(result, usable, f"{name}-ratio"))
-    return Timings(result, tuple(dict.fromkeys(t.baseline for t in usable)), _gain(usable), tuple(panels))
+        panels.append(_ratio_panel(words, result, usable, f"{name}-ratio"))
+    return Timings(result, tuple(dict.fromkeys(t.baseline for t in usable)), _gain(words, usable), tuple(panels))
 
 
-def _ratio_panel(result: Result, usable: Sequence[Timing], name: str) -> Panel:
+def _ratio_panel(words: Round, result: Result, usable: Sequence[Timing], name: str) -> Panel:
     lines = []
     told = []
     for latency in sorted({t.latency_ms for t in usable if t.ratio}):
@@ -158,24 +231,27 @@ def _ratio_panel(result: Result, usable: Sequence[Timing], name: str) -> Panel:
         )
         told.append(
             f"{_network(latency)}: "
-            + ", ".join(f"{wording.number(r.median)} times at {b:,} jobs" for b, r in zip(x, ratios, strict=True))
+            + ", ".join(
+                f"{wording.number(r.median)} times at {wording.amount(b, words.thing)}"
+                for b, r in zip(x, ratios, strict=True)
+            )
         )
     title = f"How many times quicker {wording.strategy(result.system)} is, by added network latency"
-    plot = Plot(name, tuple(lines), "jobs in one claim", "times quicker", title, "; ".join(told) + ".", even=1.0)
-    return Panel(title, draw(plot))
+    same = (1.0, "the same")
+    return panel(Plot(name, tuple(lines), words.over, "times quicker", title, "; ".join(told) + ".", level=same))
 
 
-def _gain(usable: Sequence[Timing]) -> str:
+def _gain(words: Round, usable: Sequence[Timing]) -> str:
     """What was gained at the telling batch, where the network is slowest, or that nothing could be seen."""
     compared = [t for t in usable if t.ratio]
     if not compared:
         return "Times side by side"
-    batch = _telling({t.batch for t in compared})
+    batch = _telling(words, {t.batch for t in compared})
     there = max((t for t in compared if t.batch == batch), key=lambda t: t.latency_ms)
     ratio = there.ratio
     if ratio is None:  # `compared` holds none such
         return "Times side by side"
-    where = f"{_network(there.latency_ms)}, a batch of {batch:,}"
+    where = f"{_network(there.latency_ms)}, {words.title(batch)}"
     if ratio.low <= 1 <= ratio.high or abs(ratio.median - 1) < EFFECT_FLOOR:
         return f"{where}: no difference beyond {EFFECT_FLOOR:.0%} could be seen"
     interval = f"95 % interval {wording.number(ratio.low)} to {wording.number(ratio.high)}"
@@ -199,9 +275,9 @@ def _by_batch(result: Result) -> list[Count]:
     return sorted(result.counts, key=lambda count: count.batch)
 
 
-def _ends(counts: Sequence[Count]) -> list[Count]:
+def _ends(words: Round, counts: Sequence[Count]) -> list[Count]:
     """The first, the telling and the last of counts sorted by batch, each once."""
-    telling = _telling(count.batch for count in counts)
+    telling = _telling(words, (count.batch for count in counts))
     return list(dict.fromkeys((counts[0], *(c for c in counts if c.batch == telling), counts[-1])))
 
 
@@ -217,16 +293,10 @@ def _drawable(times: Sequence[Timing]) -> list[Timing]:
     ]
 
 
-def _telling(batches: Iterable[int]) -> int:
-    """The batch size to speak of: 100 where it is there, else the largest."""
+def _telling(words: Round, batches: Iterable[int]) -> int:
+    """The size to speak of: the telling one where it is there, else the largest."""
     there = set(batches)
-    return _TELLING_BATCH if _TELLING_BATCH in there else max(there)
-
-
-def _label(system: str) -> str:
-    """A system's name, short enough to stand inside a plot."""
-    name = wording.strategy(system)
-    return name if len(name) <= 28 else name[:27] + "…"
+    return words.telling if words.telling in there else max(there)
 
 
 def _network(latency_ms: float) -> str:

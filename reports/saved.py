@@ -17,6 +17,7 @@ from harness.measurement import Ratio
 from harness.verdict import Evidence, InvariantState, Judgement, Severity, Verdict, merge
 
 _LARGEST: Final = 1e300
+_KEPT_JOBS: Final = 20  # of one operation, by who writes the bundle
 Role = Literal["subject", "control"]
 T = TypeVar("T")
 
@@ -43,7 +44,8 @@ class Finding:
 class Operation:
     """One operation of a history, times in ms from its start; `completed_ms` is None where it never came back.
 
-    `jobs` are the first jobs it named; `returned` is how many those were in all, as far as the bundle says.
+    `jobs` are the first jobs it named; `returned` is how many those were in all, or `clipped` says that the bundle kept
+    only so many and there may have been more.
     """
 
     number: int
@@ -56,6 +58,7 @@ class Operation:
     returned: int
     jobs: tuple[object, ...]
     error: str
+    clipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +74,21 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Exact counts of one claim of `batch` jobs, as the witness saw it; no round trips where there is no network."""
+    """Exact counts of one round over `batch` jobs or ids (a claim, a delete, a submit), as the witness saw it.
+
+    There are no round trips where there is no network, and no acquisitions where no pool was watched.
+    """
 
     batch: int
     statements: float
     transactions: float
     round_trips: float | None
+    acquisitions: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Interleaved samples of a baseline and of the system, in ms per claim of `batch` jobs, at one added latency.
+    """Interleaved samples of a baseline and of the system, in ms per round over `batch` jobs or ids, at one added latency.
 
     `ratio` is the baseline's time divided by the system's.
     """
@@ -95,8 +102,25 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Quantile:
+    """A share of all reads, 0 to 1, and the ms that so large a share stayed at or below."""
+
+    share: float
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many waited for a connection of a pool and how many had one, from this moment on; `ms` from the first request."""
+
+    ms: float
+    waiting: int
+    in_use: int
+
+
+@dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A timing that was not made, and why not."""
+    """A count or timing that was not made, and why not."""
 
     latency_ms: float
     batch: int
@@ -105,7 +129,11 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One scenario driven over one system on one database, with its verdict and everything that speaks for it."""
+    """One scenario driven over one system on one database, with its verdict and everything that speaks for it.
+
+    `staleness` is how far a screen was behind, by share of its reads; `reader_latency` how long a read of the status
+    took beside clean-ups. Both are sorted by share, `pool_waiting` by time. `flush_ms` is the flush interval asked for.
+    """
 
     folder: str
     scenario: str
@@ -128,6 +156,10 @@ class Result:
     counts: tuple[Count, ...]
     times: tuple[Timing, ...]
     left_out: tuple[LeftOut, ...]
+    staleness: tuple[Quantile, ...]
+    reader_latency: tuple[Quantile, ...]
+    pool_waiting: tuple[Waiting, ...]
+    flush_ms: float | None
     durability: Mapping[str, object]
     doubts: tuple[str, ...]
     commands: Mapping[str, str]
@@ -192,7 +224,7 @@ def load(path: Path) -> Run:
     places = sorted(each for each in (opened.folder / "results").glob("*") if each.is_dir())
     if not finished:  # a run that was stopped leaves the folder of the result it was at without a result.json
         places = [each for each in places if (each / "result.json").exists()]
-    results = tuple(_result(_document(each / "result.json"), each.name) for each in places)
+    results = tuple(_result(_document(each / "result.json"), each.name, _context(each)) for each in places)
     verdict = merge(["inconclusive", *(r.verdict for r in results if r.role == "subject")])
     summary = _Fields({}, "")
     if finished or (opened.folder / "results.json").exists():
@@ -231,7 +263,14 @@ def _document(path: Path) -> _Fields:
     return _Fields(read_json(path), str(path))
 
 
-def _result(fields: _Fields, folder: str) -> Result:
+def _context(place: Path) -> _Fields:
+    """What the system was asked for; older bundles, and those that were thinned out, say nothing of it."""
+    path = place / "context.json"
+    return _document(path) if path.exists() else _Fields({}, str(path))
+
+
+def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
+    flush_ns = context.maybe("flush_interval_ns", context.amount)
     series = fields.fields("series")
     return Result(
         folder=folder,
@@ -291,11 +330,18 @@ def _result(fields: _Fields, folder: str) -> Result:
                 statements=row.number("statements"),
                 transactions=row.number("transactions"),
                 round_trips=row.maybe("round_trips", row.number),
+                acquisitions=row.maybe("acquisitions", row.number),
             )
             for row in series.rows("counts")
         ),
         times=tuple(_timing(row) for row in series.rows("times")),
         left_out=tuple(_left_out(row) for row in series.rows("left_out")),
+        staleness=_quantiles(series, "staleness"),
+        reader_latency=_quantiles(series, "reader_latency"),
+        pool_waiting=tuple(
+            sorted((_waiting(row) for row in series.rows("pool_waiting")), key=lambda moment: moment.ms)
+        ),
+        flush_ms=None if flush_ns is None else flush_ns / 1e6,
         durability=fields.mapping("durability"),
         doubts=fields.texts("doubts"),
         commands={name: fields.fields("commands").text(name) for name in fields.mapping("commands")},
@@ -317,7 +363,17 @@ def _operation(row: _Fields) -> Operation:
         returned=max(row.maybe("returned", row.integer) or 0, len(row.items("jobs"))),
         jobs=row.items("jobs"),
         error=str(error or ""),
+        clipped=row.values.get("returned") is None and len(row.items("jobs")) >= _KEPT_JOBS,
     )
+
+
+def _quantiles(series: _Fields, name: str) -> tuple[Quantile, ...]:
+    found = (Quantile(row.amount("share", most=1.0), row.amount("ms")) for row in series.rows(name))
+    return tuple(sorted(found, key=lambda quantile: quantile.share))
+
+
+def _waiting(row: _Fields) -> Waiting:
+    return Waiting(row.amount("ms"), row.whole("waiting"), row.whole("in_use"))
 
 
 def _left_out(row: _Fields) -> LeftOut:
@@ -380,8 +436,21 @@ class _Fields:
             raise _wrong(f"{self.where}: `{key}`", "a finite number", value)
         return float(value)
 
+    def amount(self, key: str, *, most: float = _LARGEST) -> float:
+        value = self.number(key)
+        if not 0 <= value <= most:
+            expected = "a number from 0 on" if most == _LARGEST else f"a number from 0 to {most:g}"
+            raise _wrong(f"{self.where}: `{key}`", expected, value)
+        return value
+
     def integer(self, key: str) -> int:
         return cast("int", self._typed(key, "a whole number", (int,)))
+
+    def whole(self, key: str) -> int:
+        value = self.integer(key)
+        if not 0 <= value <= _LARGEST:
+            raise _wrong(f"{self.where}: `{key}`", "a whole number from 0 on", value)
+        return value
 
     def flag(self, key: str, *, default: bool | None = None) -> bool:
         return cast("bool", self._typed(key, "true or false", (bool,), default))

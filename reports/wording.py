@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,22 @@ from markupsafe import Markup
 from reports.saved import Quantity, Result
 
 LONGEST: Final = 300  # characters of one foreign text that are shown
-_COVERED: Final = ("workers", "jobs", "claims", "overlapping_claims", "operations", "statements")
+_COVERED: Final[Mapping[str, tuple[str, str | None]]] = {  # what is counted → one, many where that is not one + s
+    "workers": ("worker", None),
+    "jobs": ("job", None),
+    "claims": ("claim", None),
+    "overlapping_claims": ("overlapping claim", None),
+    "opens": ("opening", None),
+    "scans": ("deep scan", None),
+    "reports": ("change", None),
+    "reads": ("read", None),
+    "deletions": ("deletion", None),
+    "submits": ("submit", None),
+    "acquisitions": ("acquisition", None),
+    "kills": ("kill", None),
+    "operations": ("operation", None),
+    "statements": ("statement", None),
+}
 _DATABASES: Final = {"sqlite": "SQLite", "postgres": "Postgres"}
 
 
@@ -66,9 +82,19 @@ def milliseconds(value: float) -> str:
     return f"{number(value)} ms" if abs(value) < 1000 else f"{number(value / 1000)} s"
 
 
+def together(text: str) -> str:
+    """A text in which no number is parted from its unit at the end of a line."""
+    return re.sub(r"(?<=\d) (?=(?:ms|µs|s|%)(?!\w))", "\u00a0", text)
+
+
 def amount(count: int, one: str, many: str | None = None) -> str:
     """A count with its noun."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def amount_of(value: float, one: str) -> str:
+    """A value that need not be whole, with its noun."""
+    return f"{number(value)} {one if value == 1 else one + 's'}"
 
 
 def quantity(measured: Quantity | None) -> str:
@@ -82,8 +108,14 @@ def database(name: str) -> str:
 
 
 def strategy(system: str) -> str:
-    """A built-in system by its strategy alone."""
-    return plain(system.removeprefix("reference:"))
+    """A built-in system by its strategy or defect alone."""
+    return plain(system.removeprefix("reference:").removeprefix("defect:"))
+
+
+def short(system: str) -> str:
+    """A system's name, short enough to stand inside a plot."""
+    name = strategy(system)
+    return name if len(name) <= 28 else name[:27] + "…"
 
 
 def verdict(result: Result) -> tuple[str, str, str]:
@@ -103,8 +135,11 @@ def coverage(result: Result) -> str:
     if isinstance(schedules, int) and schedules > 0:
         said.append(f"{'all ' if exhausted is True else ''}{amount(schedules, 'schedule')}")
     counted = {key: value for key, value in facts.items() if isinstance(value, int) and value}
-    ordered = sorted(counted, key=lambda key: _COVERED.index(key) if key in _COVERED else len(_COVERED))
-    said += [amount(counted[key], label(key).removesuffix("s")) for key in ordered]
+    places = {key: place for place, key in enumerate(_COVERED)}
+    said += [
+        amount(counted[key], *_COVERED.get(key, (label(key).removesuffix("s"), None)))
+        for key in sorted(counted, key=lambda key: places.get(key, len(places)))
+    ]
     if isinstance(control, str):
         said.append(f"control {plain(control)}")
     return ", ".join(said)
@@ -133,7 +168,8 @@ def tell(invariant: str, facts: Facts) -> Told:
     template = choose(facts) if choose else ""
     needed = {name for _, name, _, _ in Formatter().parse(template) if name}
     if template and needed <= known.keys():
-        rest = {key: value for key, value in known.items() if key not in needed and facts[key] is not False}
+        told_already = {*needed, "wrong"}  # a sentence was chosen by what is wrong
+        rest = {key: value for key, value in known.items() if key not in told_already and facts[key] is not False}
         return Told(Markup(template).format(**{name: known[name] for name in needed}), rest)  # noqa: S704  # our own text
     told = [Markup("{} {}").format(quoted(label(key)), value) for key, value in known.items()]
     if numbers := operation_numbers(facts):
@@ -222,6 +258,107 @@ def _witness_agrees(facts: Facts) -> str:
     )
 
 
+def _write_budget(facts: Facts) -> str:
+    if facts.get("jobs") == 1:
+        return "{process} wrote {writes} times to tell the progress of one job, and 10 is the most that is allowed."
+    return (
+        "{process} wrote {writes} times to tell the progress of {jobs} jobs: "
+        "{writes_per_job} a job, and 10 is the most that is allowed."
+    )
+
+
+def _progress_fresh(facts: Facts) -> str:
+    shown = "nothing of job {job}" if facts.get("shown") is None else "job {job} at {shown}"
+    return (
+        "{process} was shown " + shown + " although {worker} had told {told}, {behind_ns} earlier; "
+        "a change may take {allowed_ns} at most."
+    )
+
+
+def _progress_monotonic(facts: Facts) -> str:
+    if facts.get("wrong") == "went back":
+        return "{process} was shown job {job} at {after} after it had been shown at {before}: its progress went back."
+    if facts.get("wrong") != "changed after its end":
+        return ""
+    before = "without progress" if facts.get("before") is None else "at {before}"
+    return "Job {job} was finished and shown " + before + "; later {process} was shown it at {after}."
+
+
+_ENDS: Final = {"complete": "completed it", "fail": "gave it back", "close": "closed the queue"}
+
+
+def _progress_final(facts: Facts) -> str:
+    end = _ENDS.get(str(facts.get("kind")))
+    if end is None:
+        return ""
+    shown = "no progress" if facts.get("shown") is None else "{shown}"
+    return (
+        "{worker} told {told} of job {job} and then "
+        + end
+        + ", yet whoever read it after that was shown "
+        + shown
+        + "."
+    )
+
+
+def _pool_exhausted(facts: Facts) -> str:
+    if facts.get("waited_ns") == 0:
+        return "{process} asked a pool of {size} for a connection and was refused at once."
+    return "{process} asked a pool of {size} for a connection, waited for {waited_ns} and was given none."
+
+
+def _delete_exact(facts: Facts) -> str:
+    return {
+        "the count is wrong": (
+            "{process} asked to delete {requested}, of which {expected} could be deleted; the answer was {deleted}."
+        ),
+        "it was refused": "{process} asked to delete {requested} and was refused: {error}.",
+        "half of it was deleted": (
+            "{process} was cut off while it deleted {requested}, and {deleted} of them are gone: neither all nor none."
+        ),
+        "nobody deleted it, and it is gone": "Job {job} is gone, and nobody had asked to delete it.",
+        "it was deleted, and is still there": "Job {job} is still there, though it was said to be deleted.",
+    }.get(str(facts.get("wrong")), "")
+
+
+def _delete_one_transaction(facts: Facts) -> str:
+    if facts.get("requested") == 0:
+        return "{process} was given nothing to delete, and troubled the database or its pool all the same."
+    many = [
+        said
+        for key, said in (
+            ("transactions", "{transactions} transactions"),
+            ("acquisitions", "{acquisitions} connections of the pool"),
+        )
+        if isinstance(number := facts.get(key), int) and number > 1
+    ]
+    what = "{process}’s {kind}" if facts.get("deleted") is None else "{process}’s {kind} of {deleted}"
+    instead = " instead of one." if len(many) == 1 else " instead of one of each."
+    return what + " took " + " and ".join(many) + instead if many else ""
+
+
+def _delete_spares_running(facts: Facts) -> str:
+    if facts.get("wrong") == "complete was refused":
+        return (
+            "{process} held job {job} and could not complete it, though nobody else had been handed it: "
+            "something that deletes was at work meanwhile."
+        )
+    return "{process} held job {job}, but {reader} was shown a status without it meanwhile."
+
+
+def _submit_atomic(facts: Facts) -> str:
+    return {
+        "its jobs were listed without it": "{process} was shown jobs of run {run}, but not the run.",
+        "it had some of its jobs only": "{process} was shown run {run} with {jobs} jobs; it was submitted with {submitted}.",
+        "it was not there": "{process} was told that there is no run {run}, though it had been submitted by then.",
+    }.get(str(facts.get("wrong")), "")
+
+
+def _reads_answered(facts: Facts) -> str:
+    message = "" if facts.get("error_message") is None else ": {error_message}"
+    return "{process}’s {kind} got no answer, but {error_class}" + message + "."
+
+
 # Each gives the sentence of an invariant; what is in braces are facts its query returns (harness/invariants/*.sql).
 _SENTENCES: Final[Mapping[str, Callable[[Facts], str]]] = {
     "no-double-claim": _no_double_claim,
@@ -250,6 +387,19 @@ _SENTENCES: Final[Mapping[str, Callable[[Facts], str]]] = {
         "Each further job in a batch adds {statements_per_job} to its statements: about 1 is N+1, about 0 is batched."
     ),
     "witness-agrees": _witness_agrees,
+    "write-budget": _write_budget,
+    "progress-fresh": _progress_fresh,
+    "progress-monotonic": _progress_monotonic,
+    "progress-final": _progress_final,
+    "pool-exhausted": _pool_exhausted,
+    "delete-exact": _delete_exact,
+    "delete-one-transaction": _delete_one_transaction,
+    "delete-spares-running": _delete_spares_running,
+    "submit-atomic": _submit_atomic,
+    "reads-answered": _reads_answered,
+    "guard-released": lambda _: (
+        "{process} was refused {after_death_ns} after the last holder of the file had died, and nobody was admitted since."
+    ),
     "worker-guard": lambda _: (
         "{process} and {other_process} were both admitted to a single-worker file, for {together_ns} at the same time."
     ),

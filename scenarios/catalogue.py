@@ -6,14 +6,24 @@ from typing import Final
 
 from harness.errors import UnknownName
 from harness.scenario import Scenario
+from scenarios.atomic_submit import ATOMIC_SUBMIT
+from scenarios.bulk_delete import BULK_DELETE
 from scenarios.claim_batch import CLAIM_BATCH
 from scenarios.claim_race import CLAIM_RACE
+from scenarios.cleanup_churn import CLEANUP_CHURN
+from scenarios.pool_pressure import POOL_PRESSURE
+from scenarios.progress_updates import PROGRESS_UPDATES
 from scenarios.worker_guard import WORKER_GUARD
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     "claim-race": CLAIM_RACE,
     "claim-batch": CLAIM_BATCH,
     "worker-guard": WORKER_GUARD,
+    "progress-updates": PROGRESS_UPDATES,
+    "pool-pressure": POOL_PRESSURE,
+    "bulk-delete": BULK_DELETE,
+    "cleanup-churn": CLEANUP_CHURN,
+    "atomic-submit": ATOMIC_SUBMIT,
 }
 
 

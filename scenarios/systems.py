@@ -21,30 +21,27 @@ def source_of(system: type[Any], shown: str) -> Source:
     return Source("module", system.__module__, system.__qualname__, shown)
 
 
-def _subject(name: str, system: type[Any], caught_by: Mapping[str, str], story: str) -> Subject:
-    return Subject(
-        name, source_of(system, name), promise_of(system, name), known=True, caught_by=caught_by, story=story
-    )
-
-
 def _builtin() -> dict[str, dict[str, Subject]]:
     """Name → database → subject, for all that ships with us."""
-    table: dict[str, dict[str, Subject]] = {}
-    for strategy in STRATEGIES.values():
-        caught_by = {"claim-race": strategy.caught_by} if strategy.caught_by else {}
-        if strategy.n_plus_one:
-            caught_by["claim-batch"] = "statement-budget"
-        name = f"reference:{strategy.name}"
-        table[name] = {
-            database: _subject(name, system, caught_by, strategy.story) for database, system in strategy.systems.items()
+    rows = [
+        *((f"reference:{s.name}", s.systems, s.about, s.caught_by, s.story) for s in STRATEGIES.values()),
+        *((f"defect:{d.name}", d.systems, tuple(d.caught_by), d.caught_by, d.bug) for d in DEFECTS.values()),
+    ]
+    return {
+        name: {
+            database: Subject(
+                name,
+                source_of(system, name),
+                promise_of(system, name),
+                known=True,
+                about=about,
+                caught_by=caught_by,
+                story=story,
+            )
+            for database, system in classes.items()
         }
-    for defect in DEFECTS.values():
-        name = f"defect:{defect.name}"
-        table[name] = {
-            database: _subject(name, system, {defect.scenario: defect.caught_by}, defect.bug)
-            for database, system in defect.systems.items()
-        }
-    return table
+        for name, classes, about, caught_by, story in rows
+    }
 
 
 BUILTIN: dict[str, dict[str, Subject]] = _builtin()

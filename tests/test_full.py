@@ -43,3 +43,24 @@ def test_the_guard_is_judged_as_declared_in_every_run(seed: int, tmp_path: Path)
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_the_price_of_n_plus_one_is_judged_as_declared(database: str, tmp_path: Path) -> None:
     assert_all_as_declared(tmp_path, "claim-batch", "--database", database, "--seed", "1")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(RUNS))
+@pytest.mark.parametrize("database", ["sqlite", "sqlite-rollback", "postgres"])
+def test_progress_pools_deletion_and_submission_are_judged_as_declared_in_every_run(
+    database: str, seed: int, tmp_path: Path
+) -> None:
+    names = ["progress-updates", "pool-pressure", "bulk-delete", "cleanup-churn", "atomic-submit"]
+    assert_all_as_declared(tmp_path, *names, "--database", database, "--seed", str(seed))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+@pytest.mark.parametrize(
+    "scenario", ["progress-updates", "pool-pressure", "bulk-delete", "cleanup-churn", "atomic-submit"]
+)
+def test_the_full_profile_catches_every_defect_and_passes_every_right_system(
+    scenario: str, database: str, tmp_path: Path
+) -> None:
+    assert_all_as_declared(tmp_path, scenario, "--database", database, "--seed", "1", "--profile", "full")

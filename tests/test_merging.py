@@ -1,4 +1,4 @@
-"""Merging: the files of a run become four tables, and whatever is not part of a history is named by file and line."""
+"""Merging: the files of a run become five tables, and whatever is not part of a history is named by file and line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from harness import merging
 from harness.errors import HistoryDamaged
 from harness.history import TABLES
-from harness.merging import merge
+from harness.merging import merge, open_tables
 
 CLAIM = {"e": "invoke", "op": 1, "kind": "claim", "phase": "main", "t": 10, "requested": 2}
 GOT = {"e": "ok", "op": 1, "t": 20, "jobs": [7, "7"], "tokens": [None, {"x": 1}], "attempts": [1, None]}
@@ -230,3 +231,66 @@ def test_merging_again_replaces_the_tables_and_leaves_nothing_else(tmp_path: Pat
     assert len(rows(tmp_path, "operations")) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["events", "history"]
     assert sorted(path.stem for path in (tmp_path / "history").iterdir()) == sorted(TABLES)
+
+
+def lent(folder: Path, *records: object, torn: str = "") -> Path:
+    write(folder, {"w0": lines(CLAIM, GOT)})
+    (folder / "pools").mkdir()
+    (folder / "pools" / "w0.ndjson").write_text(lines(*records) + torn, encoding="utf-8")
+    return folder
+
+
+ASKED = {"process": "w0", "n": 1, "pool": 1, "size": 2, "asked": 10, "got": 12, "ended": 12, "error": None}
+REFUSED = {"process": "w0", "n": 2, "pool": 1, "size": 2, "asked": 11, "got": None, "ended": 61, "error": "timeout"}
+BACK = {"process": "w0", "n": 1, "returned": 30}
+
+
+def test_an_acquisition_is_paired_with_its_return_and_a_torn_line_is_left_out(tmp_path: Path) -> None:
+    kept = ASKED | {"n": 3, "asked": 40, "got": 41, "ended": 41}
+    merge(lent(tmp_path, REFUSED, ASKED, BACK, kept, torn='{"process":"w0","n":3,"ret'))
+    found = rows(tmp_path, "acquisitions")
+    columns = ("asked_ns", "got_ns", "ended_ns", "returned_ns", "error_kind")
+    assert [tuple(row[name] for name in columns) for row in found] == [
+        (10, 12, 12, 30, None),
+        (11, None, 61, None, "timeout"),
+        (40, 41, 41, None, None),
+    ]
+    assert {(row["process"], row["pool"], row["size"], row["schedule"]) for row in found} == {("w0", 1, 2, 0)}
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("not json", "it is not JSON"),
+        ({"process": "w0", "returned": 3}, "no whole number `n`"),
+        ({"process": "w0", "n": 1}, "neither `returned` nor `asked`"),
+        ({"process": "w0", "n": 1, "asked": 5, "got": None, "error": None}, "neither `returned` nor `asked`"),
+    ],
+)
+def test_a_line_that_is_no_acquisition_is_named(line: object, says: str, tmp_path: Path) -> None:
+    with pytest.raises(HistoryDamaged, match=rf"pools/w0\.ndjson, line 2: .*{says}"):
+        merge(lent(tmp_path, ASKED, line, BACK))
+
+
+def test_a_history_merged_before_acquisitions_were_recorded_is_opened_with_none(tmp_path: Path) -> None:
+    merge(write(tmp_path, {"w0": lines(CLAIM, GOT)}))
+    (tmp_path / "history" / "acquisitions.parquet").unlink()
+    with duckdb.connect() as connection:
+        files = open_tables(connection, tmp_path / "history")
+        assert connection.execute("SELECT count(*) FROM acquisitions").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM operations").fetchone() == (1,)
+    assert sorted(files) == sorted(set(TABLES) - {"acquisitions"})
+
+
+def test_a_table_is_the_same_whether_it_is_read_at_once_or_from_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merge(write(tmp_path, {"w0": lines(CLAIM, GOT)}))
+    found = []
+    for bound in (1 << 22, 0):
+        monkeypatch.setattr(merging, "IN_MEMORY_BYTES", bound)
+        with duckdb.connect() as connection:
+            open_tables(connection, tmp_path / "history")
+            found.append(connection.execute("FROM handles").fetchall())
+    assert found[0] == found[1]
+    assert len(found[0]) == 2

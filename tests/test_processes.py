@@ -17,6 +17,7 @@ import pytest
 
 from harness.errors import SystemUnusable
 from harness.processes import CONTEXT, Birth, Crew, Source, examine, opens, promise_of
+from harness.scenario import Part
 
 
 class Queue:
@@ -64,6 +65,20 @@ def have_a_child(client: Any) -> int:
 
 def moment(client: Any) -> int:
     return time.monotonic_ns()
+
+
+def twice(client: Any, number: int) -> int:
+    return 2 * number
+
+
+def tick(client: Any, path: str) -> None:
+    with open(path, "ab", buffering=0) as log:  # noqa: PTH123  # unbuffered
+        while True:
+            log.write(b".")
+
+
+def word(client: Any) -> str:
+    return os.environ["CONTEND_TEST_WORD"]
 
 
 @opens
@@ -184,20 +199,71 @@ def test_killing_on_purpose_is_no_problem(troupe: Troupe) -> None:
     assert crew.problems == []
 
 
+def test_processes_do_different_things_from_the_same_moment(troupe: Troupe) -> None:
+    crew = troupe(2)
+    crew.tell(["w0", "w1"], hello, within=20)
+    crew.begin([Part("w0", moment), Part("w1", twice, {"number": 21})])
+    started, doubled = crew.gather(["w0", "w1"], within=20)
+    assert (doubled.value, started.problem) == (42, "")
+    assert abs(started.value - time.monotonic_ns()) < 60e9
+
+
+def test_one_killed_on_purpose_in_the_middle_is_an_answer_but_no_problem(troupe: Troupe) -> None:
+    crew = troupe(2)
+    crew.tell(["w0", "w1"], hello, within=20)
+    crew.begin([Part("w0", hello), Part("w1", hang)])
+    crew.kill("w1")
+    answers = crew.gather(["w0", "w1"], within=20)
+    assert answers[0].value[0] == "w0"
+    assert answers[1].problem == "w1 was killed on purpose."
+    assert crew.problems == []
+
+
+def test_a_stopped_process_does_nothing_until_it_is_let_go(troupe: Troupe, tmp_path: Path) -> None:
+    crew = troupe(1)
+    crew.tell(["w0"], hello, within=20)
+    log = tmp_path / "ticks"
+    crew.begin([Part("w0", tick, {"path": str(log)})])
+    _until(lambda: log.exists() and log.stat().st_size > 10)
+    with crew.stopped("w0"):
+        size = log.stat().st_size
+        assert psutil.Process(crew.pid("w0")).status() == psutil.STATUS_STOPPED
+        os.sched_yield()
+        assert log.stat().st_size == size
+    _until(lambda: log.stat().st_size > size)
+    crew.kill("w0")
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+
+
+def test_the_environment_of_a_process_is_that_of_now(troupe: Troupe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server they are forked from was started long ago, with the environment of then."""
+    troupe(1).tell(["w0"], hello, within=20)
+    monkeypatch.setenv("CONTEND_TEST_WORD", "now")
+    assert troupe(1).tell(["w0"], word, within=20)[0].value == "now"
+
+
 def test_processes_die_with_their_coordinator(tmp_path: Path) -> None:
-    """A SIGKILL of the coordinator leaves no worker behind."""
+    """A SIGKILL of the coordinator leaves no worker behind, neither one that waits for orders nor one that is hung."""
     script = tmp_path / "coordinator.py"
     script.write_text(
         textwrap.dedent("""
         import sys, time
         from pathlib import Path
         from harness.processes import CONTEXT, Birth, Crew, Source
-        from test_processes import Queue, hello
+        from harness.scenario import Part
+        from test_processes import Queue, hang, hello
         crew = Crew(Path(sys.argv[1])).__enter__()
         for slot in range(2):
             tally = CONTEXT.RawArray("q", 2)
             crew.start(Birth(f"w{slot}", "worker", Source.of(Queue), "x", {}, crew.folder, None, 1, tally, slot))
-        print(*[answer.value[1] for answer in crew.tell(["w0", "w1"], hello, within=20)], flush=True)
+        pids = [answer.value[1] for answer in crew.tell(["w0", "w1"], hello, within=20)]
+        crew.begin([Part("w1", hang)])
+        print(*pids, flush=True)
         time.sleep(1000)
         """)
     )

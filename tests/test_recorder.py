@@ -29,7 +29,8 @@ class Scripted:
             raise self.error
         return self.answer
 
-    install = enqueue = claim = complete = fail = _reply
+    install = enqueue = claim = complete = fail = report_progress = flush_progress = read_progress = _reply
+    submit_run = read_run = add_actions = delete_many = clean_by_tag = wipe_all = status_all = _reply
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,131 @@ def test_a_round_encloses_its_claims(client: Client, tmp_path: Path) -> None:
         obtained.extend(recorded.claim(2).handles)
     kinds = [(e["e"], e.get("kind")) for e in events(tmp_path)[1:]]
     assert kinds == [("invoke", "round"), ("invoke", "claim"), ("ok", None), ("ok", None)]
-    assert events(tmp_path)[-1]["jobs"] == [1, 2]
+    assert events(tmp_path)[-1]["returned"] == 2
+
+
+# call → (answer of the system, invoke's fields, ok's fields)
+RECORDED: list[tuple[Callable[[RecordedSystem], Any], Any, dict[str, Any], dict[str, Any]]] = [
+    (lambda c: c.report_progress(7, 0.5), None, {"kind": "report_progress", "jobs": [7], "value": 0.5}, {}),
+    (lambda c: c.flush_progress(7), None, {"kind": "flush_progress", "jobs": [7]}, {}),
+    (lambda c: c.flush_progress(), None, {"kind": "flush_progress"}, {}),
+    (lambda c: c.read_progress(7), 1, {"kind": "read_progress", "jobs": [7]}, {"value": 1.0}),
+    (lambda c: c.read_progress(7), None, {"kind": "read_progress", "jobs": [7]}, {"value": None}),
+    (lambda c: c.submit_run("t", [{}, {}]), "r1", {"kind": "submit_run", "requested": 2}, {"value": {"run": "r1"}}),
+    (
+        lambda c: c.read_run(5),
+        {"run": 5, "jobs": [7, 8]},
+        {"kind": "read_run", "value": {"run": 5}},
+        {"jobs": [7, 8], "value": {"run": 5, "jobs": 2}},
+    ),
+    (lambda c: c.read_run(5), None, {"kind": "read_run"}, {"jobs": [], "value": {"run": 5, "jobs": None}}),
+    (
+        lambda c: c.add_actions(7, ["a", "b"]),
+        [1, 2],
+        {"kind": "add_actions", "requested": 2},
+        {"jobs": [{"action": 1}, {"action": 2}], "value": {"job": 7}},
+    ),
+    (
+        lambda c: c.delete_many("jobs", [7, 7]),
+        1,
+        {"kind": "delete_many", "requested": 2, "jobs": [7, 7], "value": {"kind": "jobs"}},
+        {"value": {"kind": "jobs", "deleted": 1}},
+    ),
+    (
+        lambda c: c.delete_many("runs", [5], lazily=True),
+        0,
+        {"kind": "delete_many", "jobs": [{"run": 5}], "value": {"kind": "runs"}},
+        {"value": {"kind": "runs", "deleted": 0}},
+    ),
+    (
+        lambda c: c.clean_by_tag("t"),
+        {"jobs": 2, "runs": 1},
+        {"kind": "clean_by_tag"},
+        {"value": {"jobs": 2, "runs": 1}, "returned": 3},
+    ),
+    (lambda c: c.wipe_all(), {}, {"kind": "wipe_all"}, {"value": {}, "returned": 0}),
+    (
+        lambda c: c.status_all(),
+        [{"run": 5, "tag": "t"}, {"job": 7, "run": 5}, {"job": 8, "run": 6}, {"job": 9}],
+        {"kind": "status_all"},
+        {
+            "jobs": [7, 8, 9],
+            "value": {"runs": [{"run": 5, "jobs": 1, "listed": True}, {"run": 6, "jobs": 1, "listed": False}]},
+        },
+    ),
+    (
+        lambda c: c.status_all(),
+        [{"job": 7, "run": 5}],
+        {"kind": "status_all"},
+        {"jobs": [7], "value": {"runs": [{"run": 5, "jobs": 1, "listed": True}]}},  # a system that lists no runs at all
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "answer", "invoked", "answered"), RECORDED)
+def test_what_a_call_records_is_what_the_history_says(
+    *,
+    call: Callable[[RecordedSystem], Any],
+    answer: Any,
+    invoked: dict[str, Any],
+    answered: dict[str, Any],
+    client: Client,
+    tmp_path: Path,
+) -> None:
+    assert call(client(answer)).outcome == "ok"
+    _, invoke, ok = events(tmp_path)
+    assert {key: invoke[key] for key in invoked} == invoked
+    assert {key: ok[key] for key in answered} == answered
+    assert ok["e"] == "ok"
+
+
+MALFORMED: list[tuple[Callable[[RecordedSystem], Any], list[Any]]] = [
+    (lambda c: c.read_progress(7), [1.5, -0.1, "half", float("nan"), True]),
+    (lambda c: c.submit_run("t", []), [None, 1.5, True, []]),
+    (lambda c: c.read_run(5), [[7], "r", {"run": 5}, {"run": 5, "jobs": 3}, {"jobs": [None]}]),
+    (lambda c: c.add_actions(7, ["a"]), [None, [], [1, 2], [None]]),
+    (lambda c: c.delete_many("jobs", [7]), [None, -1, True, 1.0, "1"]),
+    (lambda c: c.clean_by_tag("t"), [None, [1], {"jobs": -1}, {"jobs": True}]),
+    (lambda c: c.status_all(), [None, "jobs", ["job"], [{}], [{"job": None}], [{"job": 1.5}]]),
+]
+
+
+@pytest.mark.parametrize(("call", "answer"), [(call, answer) for call, answers in MALFORMED for answer in answers])
+def test_an_answer_that_breaks_its_contract_is_recorded_and_raised(
+    call: Callable[[RecordedSystem], Any], answer: Any, client: Client, tmp_path: Path
+) -> None:
+    with pytest.raises(MalformedAnswer, match="expected"):
+        call(client(answer))
+    assert events(tmp_path)[-1]["error"]["kind"] == "malformed"
+
+
+def test_ids_given_lazily_come_as_a_generator(client: Client) -> None:
+    recorded = client(2)
+    recorded.delete_many("jobs", [7, 8], lazily=True)
+    ((kind, ids),) = recorded._system.heard
+    assert (kind, iter(ids) is ids, list(ids)) == ("jobs", True, [7, 8])
+
+
+def test_a_thread_records_for_itself_in_a_file_of_its_own(client: Client, tmp_path: Path) -> None:
+    recorded = client([7])
+    recorded.phase = "quiet"
+    first, second = recorded.threads(2)
+    assert recorded.threads(1) == [first]
+    assert (first.process, second.process, second.phase) == ("w0.0", "w0.1", "quiet")
+    assert second._system is recorded._system
+    with second.work_on(7):
+        second.claim(1)
+    recorded.end()
+    mine = [json.loads(line) for line in (tmp_path / "w0.1.ndjson").read_text().splitlines()]
+    assert [(event["e"], event.get("kind"), event.get("role")) for event in mine] == [
+        ("process", None, "thread"),
+        ("invoke", "scan", None),
+        ("invoke", "claim", None),
+        ("ok", None, None),
+        ("ok", None, None),
+        ("end", None, None),
+    ]
+    assert [event["e"] for event in events(tmp_path)] == ["process", "end"]
 
 
 def test_options_are_given_as_far_as_a_constructor_takes_them() -> None:

@@ -6,7 +6,6 @@ Each piece of evidence is one small `.sql` file: one row, `present` and the `rea
 from __future__ import annotations
 
 import contextlib
-import glob
 import json
 from collections.abc import Iterator, Sequence
 from importlib import resources
@@ -16,8 +15,8 @@ from typing import Any, Final
 import duckdb
 
 from harness.errors import InvariantBroken
-from harness.history import TABLES
 from harness.measurement import fit_line
+from harness.merging import open_tables
 from harness.verdict import Evidence
 
 EVIDENCE: Final[dict[str, str]] = {
@@ -28,18 +27,23 @@ EVIDENCE: Final[dict[str, str]] = {
     "rounds-completed": "rounds_completed.sql",
     "opens-overlapped": "opens_overlapped.sql",
     "holder-killed": "holder_killed.sql",
+    "jobs-at-once": "jobs_at_once.sql",
+    "killed-inside": "killed_inside.sql",
+    "change-stood": "change_stood.sql",
+    "more-jobs-than-connections": "more_jobs_than_connections.sql",
+    "cleaned-beside-work": "cleaned_beside_work.sql",
+    "readers-overlapped": "readers_overlapped.sql",
+    "submits-read": "submits_read.sql",
 }
 GIVEN: Final = ("control-caught",)  # evidence that is not in the history; whoever runs the control gives it
 
 
 @contextlib.contextmanager
 def open_history(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the merged history of a result's folder: the four tables of `harness.history`, as views."""
+    """Open the merged history of a result's folder: the five tables of `harness.history`, as views."""
     with duckdb.connect() as connection:
         connection.execute("SET memory_limit = '1GB'")
-        for table in TABLES:
-            path = str(folder / "history" / f"{table}.parquet")
-            connection.read_parquet(glob.escape(path)).create_view(table)
+        open_tables(connection, folder / "history")
         yield connection
 
 
@@ -77,9 +81,10 @@ def evidence(history: duckdb.DuckDBPyConnection, names: Sequence[str]) -> list[E
 
 
 def covered(history: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Count what a history covered: operations, workers, claims, overlapping_claims, jobs, statements, opens."""
+    """Count what a history covered: operations, workers, claims, overlapping_claims, jobs, statements; and what else there was of."""
     (row,) = _rows(history, "covered.sql")
-    return {name: int(value) for name, value in row.items()}
+    always = ("operations", "workers", "claims", "overlapping_claims", "jobs", "statements", "opens")
+    return {name: int(value) for name, value in row.items() if value or name in always}
 
 
 def workers(history: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
@@ -88,8 +93,19 @@ def workers(history: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 
 
 def rounds(history: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """Count, for each batch size of `claim-batch`: batch, jobs, statements, transactions, round_trips, claims."""
+    """Count, for each size of a round: batch, jobs, statements, transactions, round_trips, acquisitions, claims."""
     return _rows(history, "rounds.sql")
+
+
+def series(history: duckdb.DuckDBPyConnection) -> dict[str, list[dict[str, Any]]]:
+    """Give the tables of figures a page draws, by name, without those the history holds nothing for."""
+    tables = {
+        "counts": rounds(history),
+        "staleness": _rows(history, "staleness.sql"),
+        "pool_waiting": _rows(history, "pool_waiting.sql"),
+        "reader_latency": _rows(history, "reader_latency.sql"),
+    }
+    return {name: rows for name, rows in tables.items() if rows or name == "counts"}
 
 
 def operations(history: duckdb.DuckDBPyConnection, numbers: Sequence[int]) -> list[dict[str, Any]]:
@@ -113,6 +129,10 @@ def measurements(history: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]
         for row in _rows(history, "measurements.sql")
         if row["value"] is not None
     }
+    behind = {row["share"]: row["ms"] for row in _rows(history, "staleness.sql")}
+    for name, share in (("staleness_ms_p50", 0.5), ("staleness_ms_p99", 0.99), ("staleness_ms_worst", 1.0)):
+        if share in behind:
+            found[name] = {"value": round(float(behind[share]), 6), "unit": "ms"}
     counted = [row for row in rounds(history) if row["jobs"]]
     sizes = [float(row["jobs"]) for row in counted]
     if len(set(sizes)) > 1:

@@ -11,4 +11,11 @@ SELECT (SELECT count(*) FROM operations) AS operations,
        (SELECT count(*) FILTER (WHERE others_until_ns > invoked_ns) FROM claims_in_order) AS overlapping_claims,
        (SELECT count(DISTINCT job) FROM handles WHERE kind = 'enqueue' AND outcome = 'ok') AS jobs,
        (SELECT count(*) FROM statements WHERE kind IN ('read', 'write')) AS statements,
-       (SELECT count(*) FROM operations WHERE kind = 'open') AS opens;
+       (SELECT count(*) FROM operations WHERE kind = 'open') AS opens,
+       (SELECT count(*) FROM operations WHERE kind = 'scan') AS scans,
+       (SELECT count(*) FROM operations WHERE kind = 'report_progress') AS reports,
+       (SELECT count(*) FROM operations WHERE kind IN ('read_progress', 'read_run', 'status_all') AND outcome = 'ok') AS reads,
+       (SELECT count(*) FROM operations WHERE kind IN ('delete_many', 'clean_by_tag', 'wipe_all')) AS deletions,
+       (SELECT count(*) FROM operations WHERE kind = 'submit_run') AS submits,
+       (SELECT count(*) FROM acquisitions) AS acquisitions,
+       (SELECT count(*) FROM operations WHERE kind = 'kill' AND outcome = 'ok') AS kills;

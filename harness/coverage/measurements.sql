@@ -12,6 +12,33 @@ WITH claims_done AS (
          coalesce(sum(s.trips), 0) AS trips
   FROM claims_done c LEFT JOIN statements s ON s.operation = c.operation
   GROUP BY c.operation
+), scans AS (
+  SELECT split_part(process, '.', 1) AS worker, count(*) AS jobs, min(invoked_ns) AS from_ns
+  FROM operations
+  WHERE kind = 'scan' AND split_part(process, '.', 1) NOT IN (SELECT job ->> '$' FROM handles WHERE kind = 'kill')  -- half a job says little
+  GROUP BY 1
+), written AS (  -- as the invariant write-budget counts: without claims, and without the one write that ends a job
+  SELECT sum(w.writes) - (SELECT count(*) FROM operations WHERE kind IN ('complete', 'fail') AND outcome = 'ok'
+                          AND split_part(process, '.', 1) IN (SELECT worker FROM scans)) AS writes,
+         sum(w.jobs) AS jobs
+  FROM (SELECT c.worker, c.jobs, count(s.kind) AS writes
+        FROM scans c LEFT JOIN (statements s LEFT JOIN operations o USING (operation))
+          ON s.process = c.worker AND s.kind = 'write' AND s.error_kind IS NULL AND s.started_ns >= c.from_ns
+             AND coalesce(o.kind NOT IN ('claim', 'enqueue', 'install'), true)
+        GROUP BY c.worker, c.jobs) w
+), lent AS (
+  SELECT (ended_ns - asked_ns) / 1e6 AS wait_ms, error_kind FROM acquisitions WHERE process IN (SELECT worker FROM scans)
+), held AS (
+  SELECT at_ns, sum(more) OVER (PARTITION BY process, pool ORDER BY at_ns, more) AS in_use
+  FROM (SELECT process, pool, got_ns AS at_ns, 1 AS more FROM acquisitions WHERE got_ns IS NOT NULL
+        UNION ALL SELECT process, pool, returned_ns, -1 FROM acquisitions WHERE returned_ns IS NOT NULL)
+), status_reads AS (
+  SELECT (completed_ns - invoked_ns) / 1e6 AS ms FROM operations WHERE kind = 'status_all' AND phase = 'main' AND outcome = 'ok'
+), deletions AS (
+  SELECT (completed_ns - invoked_ns) / 1e6 AS ms FROM operations
+  WHERE kind IN ('delete_many', 'clean_by_tag', 'wipe_all') AND phase = 'main' AND outcome = 'ok'
+), submits AS (
+  SELECT (completed_ns - invoked_ns) / 1e6 AS ms FROM operations WHERE kind = 'submit_run' AND phase = 'main' AND outcome = 'ok'
 )
 SELECT 'claims_per_second' AS name, 'claims/s' AS unit, claims / nullif(seconds, 0) AS value FROM span
 UNION ALL SELECT 'jobs_per_second', 'jobs/s', jobs / nullif(seconds, 0) FROM span
@@ -23,4 +50,17 @@ UNION ALL SELECT 'transactions_per_claim', 'transactions', avg(transactions) FRO
 UNION ALL SELECT 'round_trips_per_claim', 'round trips', avg(trips) FROM spent WHERE (SELECT sum(trips) FROM statements) > 0
 UNION ALL SELECT 'lock_errors', 'errors', count(*) FROM operations
           WHERE kind = 'claim' AND phase = 'main' AND error_kind IN ('lock', 'deadlock', 'serialization')
-UNION ALL SELECT 'witnessed_lock_errors', 'errors', count(*) FROM statements WHERE error_kind IN ('lock', 'deadlock', 'serialization');
+UNION ALL SELECT 'witnessed_lock_errors', 'errors', count(*) FROM statements WHERE error_kind IN ('lock', 'deadlock', 'serialization')
+UNION ALL SELECT 'writes_per_job', 'writes', writes / jobs FROM written WHERE (SELECT count(*) FROM statements) > 0
+UNION ALL SELECT 'pool_acquisitions', 'acquisitions', nullif(count(*), 0) FROM lent
+UNION ALL SELECT 'pool_wait_ms_p50', 'ms', quantile_cont(wait_ms, 0.5) FROM lent
+UNION ALL SELECT 'pool_wait_ms_p99', 'ms', quantile_cont(wait_ms, 0.99) FROM lent
+UNION ALL SELECT 'pool_wait_ms_max', 'ms', max(wait_ms) FROM lent
+UNION ALL SELECT 'pool_timeouts', 'time-outs', count(*) FILTER (error_kind = 'timeout') FROM lent HAVING count(*) > 0
+UNION ALL SELECT 'pool_peak', 'connections', max(in_use) FROM held
+UNION ALL SELECT 'reader_ms_p50', 'ms', quantile_cont(ms, 0.5) FROM status_reads
+UNION ALL SELECT 'reader_ms_p99', 'ms', quantile_cont(ms, 0.99) FROM status_reads
+UNION ALL SELECT 'reader_ms_max', 'ms', max(ms) FROM status_reads
+UNION ALL SELECT 'deletion_ms_p50', 'ms', quantile_cont(ms, 0.5) FROM deletions
+UNION ALL SELECT 'deletion_ms_max', 'ms', max(ms) FROM deletions
+UNION ALL SELECT 'submit_ms_p50', 'ms', quantile_cont(ms, 0.5) FROM submits;

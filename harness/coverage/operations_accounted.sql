@@ -4,4 +4,4 @@ SELECT count(*) = 0 AS present,
        count(*) || ' operations never came back, the first a ' || min_by(kind, operation) || ' of ' || min_by(process, operation) || '.' AS reason
 FROM operations
 WHERE completed_ns IS NULL
-  AND process NOT IN (SELECT job ->> '$' FROM handles WHERE kind = 'kill');
+  AND split_part(process, '.', 1) NOT IN (SELECT job ->> '$' FROM handles WHERE kind = 'kill');

@@ -5,4 +5,4 @@ SELECT count(*) = 0 AS present,
 FROM processes
 WHERE role <> 'nemesis'
   AND coalesce(ended, '') <> 'done'
-  AND process NOT IN (SELECT job ->> '$' FROM handles WHERE kind = 'kill');
+  AND split_part(process, '.', 1) NOT IN (SELECT job ->> '$' FROM handles WHERE kind = 'kill');

@@ -3,6 +3,8 @@ SELECT r.requested AS batch, r.returned AS jobs,
        count(s.shape) FILTER (WHERE s.kind IN ('read', 'write')) AS statements,
        count(s.shape) FILTER (WHERE s.commits) AS transactions,
        coalesce(sum(s.trips), 0)::BIGINT AS round_trips,
+       (SELECT count(*) FROM acquisitions a
+        WHERE a.process = r.process AND a.asked_ns >= r.invoked_ns AND a.asked_ns <= r.completed_ns) AS acquisitions,
        (SELECT count(*) FROM operations c
         WHERE c.kind = 'claim' AND c.process = r.process AND c.invoked_ns >= r.invoked_ns AND c.completed_ns <= r.completed_ns) AS claims
 FROM operations r

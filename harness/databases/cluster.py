@@ -8,7 +8,6 @@ signal. Where the keeper is killed too, the kernel stops the server (PR_SET_PDEA
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pwd
 import re
@@ -17,7 +16,6 @@ import select
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -152,14 +150,7 @@ def _start_keeper(cluster: Cluster, run: Run, user: pwd.struct_passwd | None) ->
         "group": user.pw_gid if user else None,
         "environment": environment(),
     }
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", keeper.__file__, json.dumps(order)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd="/",
-        pass_fds=(run.lock,),
-        start_new_session=True,  # the terminal's Ctrl-C is for us; we stop the server in our own time
-    )
+    return keeper.keep(order, run.lock)
 
 
 def _wait_ready(cluster: Cluster, kept_by: subprocess.Popen[bytes], log: Path) -> None:

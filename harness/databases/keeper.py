@@ -31,6 +31,21 @@ SHUTDOWN = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 8.0), (signal.SIGKILL, 5.0))
 PR_SET_PDEATHSIG = 1
 
 
+def keep(order: dict[str, Any], lock: int) -> subprocess.Popen[bytes]:
+    """Start a keeper with its order and a copy of the lock on its run's folder.
+
+    It says on its standard output what went wrong; it ends when its standard input does.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", __file__, json.dumps(order)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd="/",
+        pass_fds=(lock,),
+        start_new_session=True,  # the terminal's Ctrl-C is for us; we stop the server in our own time
+    )
+
+
 def main() -> None:
     """Keep one server, as told by the first argument, until standard input ends or SIGTERM comes."""
     order: dict[str, Any] = json.loads(sys.argv[1])

@@ -97,6 +97,10 @@ class PostgresServer:
             with _connect(self.admin) as connection:
                 connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
 
+    def hold(self, url: str) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002  # there is no such lock
+        """Do nothing: writers of different rows do not exclude each other."""
+        return contextlib.nullcontext()
+
     def analyze(self, url: str) -> None:
         """Gather the planner's statistics of every table of the database at `url`, now (ANALYZE)."""
         with _connect(url) as connection:

@@ -4,7 +4,7 @@
 -- Severity: violation
 -- Needs: claim
 -- Requires: attempts
--- Undecidable when: the id was given to more than one job.
+-- Undecidable when: the id was given to more than one job, or may have been.
 WITH suspects AS (
     SELECT schedule, job FROM jobs WHERE claims > 1 OR last_attempt <> 1
 ), each AS (
@@ -31,7 +31,7 @@ SELECT
         [c.operation, CASE WHEN c.attempt <= c.before THEN c.before_operation END, c.same_operation], lambda n: n IS NOT NULL
     ))) AS operations,
     c.job, c.attempt, c.least AS expected_at_least, c.most_seen + coalesce(u.claims, 0) AS expected_at_most, c.process,
-    CASE WHEN r.job IS NOT NULL THEN 'its id was given to more than one job' END AS undecided
+    CASE WHEN r.job IS NOT NULL THEN 'its id was given to more than one job, or may have been' END AS undecided
 FROM counted AS c
 ASOF LEFT JOIN unknown AS u ON c.schedule = u.schedule AND c.completed_ns >= u.invoked_ns
 LEFT JOIN reused AS r ON r.schedule = c.schedule AND r.job = c.job

@@ -2,7 +2,8 @@
 -- Row: a claim got a job while a better one was free from before the claim was invoked until after it had returned; or an answer
 --   lists a better job right after a worse one. Better is: of greater priority; or of the same and earlier in the same enqueue, or
 --   from an enqueue that had returned before the other's was invoked. The better job had never been claimed (one given back may
---   rightly queue at the end). Claims that overlap a failed or unknown one are left out, and so are ids given to more than one job.
+--   rightly queue at the end). Claims that overlap a failed or unknown one are left out, and so are ids that
+--   were given to more than one job, or may have been.
 -- Severity: violation
 -- Needs: enqueue, claim
 -- Requires: ordered
@@ -14,7 +15,7 @@ WITH places AS (  -- this order agrees with "better": only where a job before it
             PARTITION BY schedule ORDER BY priority DESC, enqueue_operation, position
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
         ) AS better_until_ns
-    FROM jobs WHERE enqueues = 1
+    FROM jobs ANTI JOIN reused USING (schedule, job) WHERE enqueues = 1
 ), doubtful AS (
     SELECT
         h.schedule, h.operation, h.process, h.position, h.job, h.invoked_ns, h.completed_ns,
@@ -60,7 +61,8 @@ WITH places AS (  -- this order agrees with "better": only where a job before it
         j.position AS enqueue_position, j.enqueue_asked_ns, j.enqueued_ns
     FROM (SELECT * FROM undisturbed_claims WHERE returned > 1) AS c
     JOIN handed_out AS h USING (schedule, operation)
-    JOIN jobs AS j ON j.schedule = h.schedule AND j.job = h.job AND j.enqueues = 1
+    JOIN (SELECT * FROM jobs ANTI JOIN reused USING (schedule, job) WHERE enqueues = 1) AS j
+        ON j.schedule = h.schedule AND j.job = h.job
 )
 SELECT
     list_sort(list_distinct([operation, enqueue_operation, better_operation])) AS operations,

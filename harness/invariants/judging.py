@@ -3,7 +3,7 @@
 A file opens with a header of comment lines, `-- Key: text`, continued by lines that are indented further:
 
     Claim: what holds, in a sentence.          Row: what a row of the result means.
-    Severity: violation or warning.            Needs: kinds of operation that must be in the history, or `statement`; or none.
+    Severity: violation or warning.            Needs: kinds of operation that must be in the history, `statement`, `acquisition`; or none.
     Requires: words of the view `requirements` in views.sql; or none. What is not offered makes it not applicable.
     Undecidable when: what leaves the question open.
 
@@ -27,7 +27,8 @@ from typing import Any, Final, cast, get_args
 import duckdb
 
 from harness.errors import BundleUnreadable, ContendError, InvariantBroken, UnknownName, UsageError
-from harness.history import CONTEXT, TABLES
+from harness.history import CONTEXT
+from harness.merging import open_tables
 from harness.verdict import Finding, InvariantState, Judgement, Severity
 
 NAMES: Final[tuple[str, ...]] = (
@@ -47,10 +48,21 @@ NAMES: Final[tuple[str, ...]] = (
     "witness-agrees",
     "worker-guard",
     "guard-released",
+    "progress-monotonic",
+    "progress-fresh",
+    "progress-final",
+    "write-budget",
+    "pool-exhausted",
+    "delete-exact",
+    "delete-spares-running",
+    "delete-one-transaction",
+    "submit-atomic",
+    "reads-answered",
 )
 FINDINGS_SHOWN: Final = 20
 MEMORY_LIMIT: Final = "1400MB"  # of DuckDB's buffers; the process stays under 2 GiB
-STATEMENT: Final = "statement"  # in Needs: the witness saw at least one
+# In Needs: the witness saw at least one.
+SEEN: Final[Mapping[str, str]] = {"statements": "statement", "acquisitions": "acquisition"}
 _KEYS: Final = ("claim", "row", "severity", "needs", "requires", "undecidable when")
 # Dear views that several invariants use, in the order they are made of each other, and the words whose use asks for them.
 _OPTIONAL_KEYS: Final = ("requires", "undecidable when")
@@ -124,14 +136,12 @@ def _open(connection: duckdb.DuckDBPyConnection, history: Path, context: Mapping
     connection.execute(f"SET threads = {os.cpu_count() or 1}")
     connection.execute("SET preserve_insertion_order = false")
     connection.execute("SET enable_progress_bar = false")
-    paths = {table: str((history / f"{table}.parquet").resolve()) for table in TABLES}
-    for table, path in paths.items():
-        try:
-            connection.read_parquet(glob.escape(path)).create_view(table)
-        except duckdb.Error as error:
-            raise BundleUnreadable(
-                f"{path} is not a table of a history: {_sentence(error)} Merge the run again."
-            ) from error
+    try:
+        paths = open_tables(connection, history)
+    except duckdb.Error as error:
+        raise BundleUnreadable(
+            f"{history} does not hold the tables of a history: {_sentence(error)} Merge the run again."
+        ) from error
     columns = ", ".join(f"{name} {kind}" for name, kind in CONTEXT.items())
     connection.execute(f"CREATE TABLE context ({columns})")
     connection.execute(
@@ -155,8 +165,9 @@ class _History:
         rows = connection.execute("SELECT word, offered, otherwise FROM requirements").fetchall()
         self.requirements = {word: (offered, otherwise) for word, offered, otherwise in rows}
         self.present = {kind for (kind,) in connection.execute("SELECT DISTINCT kind FROM operations").fetchall()}
-        if connection.execute("SELECT 1 FROM statements LIMIT 1").fetchone():
-            self.present.add(STATEMENT)
+        for table, need in SEEN.items():
+            if connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone():  # noqa: S608  # our own words
+                self.present.add(need)
 
     def judge(self, invariant: Invariant) -> Judgement:
         """Give the judgement; never raises for what the invariant's own SQL does."""
@@ -179,7 +190,7 @@ class _History:
                 return "not applicable", otherwise
         absent = [need for need in invariant.needs if need not in self.present]
         if absent:
-            what = ["statement of the witness" if need == STATEMENT else f"`{need}`" for need in absent]
+            what = [f"{need} of the witness" if need in SEEN.values() else f"`{need}`" for need in absent]
             return "undecidable", f"The history has no {' and no '.join(what)}."
         if lacking:
             return "undecidable", f"Nobody can tell whether {lacking[0][1]}: no claim handed out a job."

@@ -5,7 +5,8 @@
 -- Needs: enqueue, claim
 -- Requires: complete
 -- Undecidable when: no claim of the quiet phase came back empty; or only what nobody knows could explain the job: a claim of unknown
---   outcome may have taken it, its lease may still have been running, its id was given to more than one job.
+--   outcome or something that deletes may have taken it, its lease may still have been running, its id was given to more than
+--   one job.
 WITH drained AS (
     SELECT schedule, arg_max(operation, invoked_ns) AS operation, max(invoked_ns) AS drained_ns
     FROM claims WHERE phase = 'quiet' AND outcome = 'ok' AND returned = 0
@@ -23,6 +24,8 @@ WITH drained AS (
 ), unknown AS (
     SELECT schedule, max(coalesce(completed_ns, 9223372036854775807)) AS latest_ns
     FROM claims WHERE outcome = 'info' GROUP BY schedule
+), cleared AS (
+    SELECT schedule, max(completed_ns) AS latest_ns FROM deletions WHERE outcome <> 'fail' GROUP BY schedule
 )
 SELECT
     list_sort(list_filter([o.enqueue_operation, o.claim_operation, d.operation], lambda n: n IS NOT NULL)) AS operations,
@@ -34,6 +37,7 @@ SELECT
         WHEN d.drained_ns < o.enqueued_ns THEN 'no claim after it was enqueued came back empty in the quiet phase'
         WHEN o.enqueues > 1 THEN 'its id was given to more than one job'
         WHEN o.claim_operation IS NULL AND u.latest_ns >= o.enqueued_ns THEN 'a claim of unknown outcome may have taken it'
+        WHEN y.latest_ns >= o.enqueued_ns THEN 'something that deletes may have taken it'
         WHEN o.claim_operation IS NOT NULL AND d.drained_ns < o.claimed_ns THEN 'it was handed out after the queue had been drained'
         WHEN d.drained_ns < greatest(o.claimed_ns, h.renewed_ns) + c.lease_ns THEN 'its lease may still have been running'
     END AS undecided
@@ -42,6 +46,7 @@ CROSS JOIN context AS c
 LEFT JOIN drained AS d USING (schedule)
 LEFT JOIN renewed AS h USING (schedule, job)
 LEFT JOIN unknown AS u USING (schedule)
+LEFT JOIN cleared AS y USING (schedule)
 LEFT JOIN deaths AS x ON x.schedule = o.schedule AND x.process = o.holder
 LEFT JOIN processes AS p ON p.schedule = o.schedule AND p.process = o.holder
 WHERE NOT (

@@ -4,7 +4,7 @@
 -- Severity: violation
 -- Needs: claim, enqueue
 -- Requires: none
--- Undecidable when: an enqueue of unknown outcome, invoked before the claim was over, may have made the job.
+-- Undecidable when: an enqueue of unknown outcome or a submit, invoked before the claim was over, may have made the job.
 WITH suspects AS (
     SELECT schedule, job FROM jobs WHERE claims > 0 AND (enqueues = 0 OR first_claimed_ns < enqueue_asked_ns)
 ), known AS (
@@ -15,7 +15,8 @@ WITH suspects AS (
     FROM handed_out AS h SEMI JOIN suspects USING (schedule, job) LEFT JOIN known AS k USING (schedule, job)
     WHERE k.job IS NULL OR h.completed_ns < k.invoked_ns
 ), unknown AS (
-    SELECT schedule, min(invoked_ns) AS invoked_ns FROM operations WHERE kind = 'enqueue' AND outcome = 'info' GROUP BY schedule
+    SELECT schedule, min(invoked_ns) AS invoked_ns FROM operations
+    WHERE (kind = 'enqueue' AND outcome = 'info') OR (kind = 'submit_run' AND outcome <> 'fail') GROUP BY schedule
 ), alike AS (
     SELECT j.schedule, json_extract_string(j.job, '$') AS text, min(j.job) AS job
     FROM jobs AS j SEMI JOIN (SELECT DISTINCT schedule FROM suspects) AS s USING (schedule)
@@ -26,7 +27,7 @@ SELECT
     s.job, s.token, s.process,
     CASE WHEN s.enqueue_operation IS NULL THEN a.job END AS enqueued_as_job,
     s.enqueue_operation IS NOT NULL AS enqueued_later,
-    CASE WHEN u.invoked_ns <= s.completed_ns THEN 'an enqueue of unknown outcome may have made the job' END AS undecided
+    CASE WHEN u.invoked_ns <= s.completed_ns THEN 'an enqueue of unknown outcome or a submit may have made the job' END AS undecided
 FROM strangers AS s
 LEFT JOIN unknown AS u USING (schedule)
 LEFT JOIN alike AS a ON a.schedule = s.schedule AND a.text = json_extract_string(s.job, '$')

@@ -3,7 +3,7 @@
 -- Severity: violation
 -- Needs: complete
 -- Requires: exclusive-claims
--- Undecidable when: the id was given to more than one job.
+-- Undecidable when: the id was given to more than one job, or may have been.
 WITH repeated AS (
     SELECT schedule, job FROM jobs WHERE completions > 1
 ), each AS (
@@ -17,6 +17,6 @@ WITH repeated AS (
 SELECT
     list_sort([p.earlier_operation, p.operation]) AS operations,
     p.job, p.earlier_process, p.process, p.apart_ns,
-    CASE WHEN r.job IS NOT NULL THEN 'its id was given to more than one job' END AS undecided
+    CASE WHEN r.job IS NOT NULL THEN 'its id was given to more than one job, or may have been' END AS undecided
 FROM pairs AS p LEFT JOIN reused AS r USING (schedule, job)
 WHERE p.earlier_operation IS NOT NULL

@@ -7,7 +7,7 @@
 -- Requires: witness
 -- Undecidable when: the witness saw no statement at all.
 WITH said AS (
-    SELECT schedule, operation, process, kind, completed_ns, returned
+    SELECT schedule, operation, split_part(process, '.', 1) AS process, kind, completed_ns, returned
     FROM operations WHERE outcome = 'ok' AND returned > 0 AND kind IN ('enqueue', 'claim', 'complete')
 ), seen AS (
     SELECT

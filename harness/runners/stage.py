@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from harness.errors import RunAbandoned, SystemUnusable
 from harness.history import Phase
 from harness.processes import CONTEXT, Birth, Crew, Source
-from harness.protocols import Promise, Server, Witness
+from harness.protocols import Promise, Server, ServiceFactory, Witness
 from harness.recorder import Recorder
-from harness.scenario import Answer, Load, Profile, Program
+from harness.scenario import Answer, Load, Part, Profile, Program
 
 BUILD_SECONDS = 60.0
+INSIDE_SECONDS = 30.0  # how long a process may take to come to the operation it is to be killed in
+LOOK_SECONDS = 0.0002  # between two looks at what it is doing
 
 
 @dataclass
@@ -35,10 +41,12 @@ class RealStage:
     crew: Crew
     find: Callable[[str], Source]  # another system by name, for baselines
     stack: ExitStack
+    services: Mapping[str, ServiceFactory] = field(default_factory=dict)
     record: bool = True
     latency_ms: float = 0.0
     series: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     _urls: list[str] = field(default_factory=list)
+    _service_urls: dict[str, str] = field(default_factory=dict)
     _nemesis: Recorder | None = None
 
     def start(self, cast: Mapping[str, str], *, systems: Mapping[str, str] | None = None, apart: bool = False) -> None:
@@ -55,6 +63,10 @@ class RealStage:
                 record=self.record,
             )
         )
+        for name in self.promise.services:
+            if name not in self._service_urls:
+                self._service_urls[name] = self.stack.enter_context(self.services[name]())
+        options = {**self.load.options, **{f"{name}_url": url for name, url in self._service_urls.items()}}
         tally = CONTEXT.RawArray("q", len(cast))
         for place, (name, role) in enumerate(cast.items()):
             url = seen[name]
@@ -70,7 +82,7 @@ class RealStage:
                     role=role,
                     source=self.find(other) if other else self.source,
                     url=url,
-                    options=self.load.options,
+                    options=options,
                     folder=self.crew.folder,
                     witness=witness if self.record else None,
                     seed=self.load.seed,
@@ -102,14 +114,66 @@ class RealStage:
             raise RunAbandoned(answer.problem)
         return answer.value
 
-    def kill(self, name: str) -> None:
-        """SIGKILL a process; its death is an operation of `nemesis` that names it."""
+    def begin(self, parts: Sequence[Part], *, phase: Phase = "main") -> None:
+        """Have processes run their parts at the same moment, and return at once."""
+        self.crew.begin(parts, phase=phase)
+
+    def gather(self, names: Sequence[str], *, within: float) -> list[Answer]:
+        """Wait for what these processes began; see `harness.scenario.Stage`."""
+        return self.crew.gather(names, within=within)
+
+    def kill(self, name: str, *, inside: str | None = None, after_seconds: float = 0.0) -> None:
+        """SIGKILL a process; its death is an operation of `nemesis` that names it. See `harness.scenario.Stage`."""
         if self._nemesis is None:
             self._nemesis = Recorder(self.crew.folder / "events" / "nemesis.ndjson", "nemesis", "nemesis")
             self.stack.callback(self._nemesis.end)
+        if inside is None:
+            self._kill(name)
+            return
+        doing = _Doing(self.crew.folder / "events", name)
+        until = time.monotonic() + INSIDE_SECONDS
+        while time.monotonic() < until:
+            if inside in doing.now():
+                time.sleep(after_seconds)
+                with self.crew.stopped(name):  # it may have gone on meanwhile
+                    if inside in doing.now():
+                        self._kill(name)
+                        return
+            time.sleep(LOOK_SECONDS)
+        raise RunAbandoned(
+            f"{name} was not met in an operation `{inside}` within {INSIDE_SECONDS:g} s, to be killed in it."
+        )
+
+    def _kill(self, name: str) -> None:
+        assert self._nemesis is not None  # noqa: S101  # made by `kill`
         op = self._nemesis.invoke("kill", "main", jobs=[name], requested=1)
         self.crew.kill(name)
         self._nemesis.ok(op, jobs=[name])
+
+    @contextlib.contextmanager
+    def busy_writer(self, *, hold_seconds: float, pause_seconds: float) -> Iterator[None]:
+        """Have another writer hold the write lock again and again; see `harness.scenario.Stage`."""
+        if self.database != "sqlite":
+            yield
+            return
+        over = threading.Event()
+        recorder = Recorder(self.crew.folder / "events" / "neighbour.ndjson", "neighbour", "nemesis")
+
+        def write() -> None:
+            while not over.wait(pause_seconds):
+                op = recorder.invoke("hold", "main")
+                with self.server.hold(self._urls[0]):
+                    over.wait(hold_seconds)
+                recorder.ok(op)
+
+        thread = threading.Thread(target=write, name="neighbour")
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            recorder.end()
 
     def end(self, names: Sequence[str]) -> None:
         """Let processes close their system and end."""
@@ -137,6 +201,7 @@ class RealStage:
                 crew=crew,
                 find=self.find,
                 stack=stack,
+                services=self.services,
                 record=False,
                 latency_ms=latency_ms,
             )
@@ -150,6 +215,32 @@ class RealStage:
     def say(self, line: str) -> None:
         """Tell whoever watches what is going on."""
         self.crew.watch(line)
+
+
+class _Doing:
+    """What a process and its threads are in the middle of, by what they have written down."""
+
+    def __init__(self, events: Path, name: str) -> None:
+        self._events = events
+        self._name = name
+        self._read: dict[Path, int] = {}
+        self._kinds: dict[tuple[Path, int], str] = {}
+
+    def now(self) -> set[str]:
+        """The kinds of the operations begun and not ended."""
+        for file in self._events.glob(f"{self._name}*.ndjson"):
+            if file.name.partition(".")[0] != self._name:
+                continue
+            with file.open("rb") as events:
+                events.seek(self._read.get(file, 0))
+                whole, _, _ = events.read().rpartition(b"\n")
+            self._read[file] = self._read.get(file, 0) + len(whole) + bool(whole)
+            for event in map(orjson.loads, whole.splitlines()):
+                if event["e"] == "invoke":
+                    self._kinds[file, event["op"]] = event["kind"]
+                elif "op" in event:
+                    self._kinds.pop((file, event["op"]), None)
+        return set(self._kinds.values())
 
 
 def build_only(_client: object) -> int:
@@ -170,6 +261,8 @@ def open_stage(
     folder: Path,
     find: Callable[[str], Source],
     watch: Callable[[str], None],
+    services: Mapping[str, ServiceFactory],
+    latency_ms: float = 0.0,
 ) -> Iterator[RealStage]:
     """Make a stage in `folder`; on leaving, every process is gone, the witness has written all, the databases are dropped."""
     with ExitStack() as stack:
@@ -186,6 +279,8 @@ def open_stage(
             crew=crew,
             find=find,
             stack=stack,
+            services=services,
+            latency_ms=latency_ms,
         )
         with crew:  # leaves before the stack does: processes end before their witness and their database
             yield stage

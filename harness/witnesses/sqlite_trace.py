@@ -14,7 +14,7 @@ import sqlite3
 import sqlite3.dbapi2
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial, wraps
 from itertools import count
@@ -25,11 +25,15 @@ from typing import Any, ClassVar, Final
 
 from harness.errors import UsageError
 from harness.outcome import ErrorKind, sqlite_code
+from harness.witnesses.pools import watch_pools
 from harness.witnesses.shapes import kind, shape
 from harness.witnesses.statement import Statement, StatementFile
 from harness.witnesses.unwatched import refuse_latency
 
 _CONNECT: Final[Callable[..., sqlite3.Connection]] = sqlite3.connect
+# How many variables a statement may have where nobody asked for more. Debian builds SQLite with 250,000, which would hide a system that
+# fails on every other build. Source: https://www.sqlite.org/limits.html#max_variable_number
+USUAL_VARIABLES: Final = 32_766
 _FACTORY_POSITION: Final = 5  # of `factory` among the positional arguments of sqlite3.connect
 _COMMITS_NOTHING: Final = frozenset({"begin", "rollback", "connect"})  # kinds of statement
 _BETWEEN: Final = " \t\r\n\f;"  # what may stand between two statements of a script, beside comments
@@ -66,6 +70,7 @@ class SqliteTrace:
         """Watch every connection this process makes from now on. Entering again goes on under the new name and folder."""
         _WatchedConnection.contend_trace = _Trace(StatementFile(folder, process), self._before_statement)
         sqlite3.connect = sqlite3.dbapi2.connect = _connect  # type: ignore[assignment]  # sqlite3's is overloaded
+        watch_pools(process, folder.with_name("pools"))
 
 
 @wraps(_CONNECT)
@@ -99,6 +104,18 @@ class _Watch:
         self.lock = RLock()
         self.call: _Call | None = None  # the call that runs now
         self.users_callback: Callable[[str], object] | None = None
+        self.listener = self.started  # kept: sqlite3 lets go of a callback that is exchanged while it runs
+        self.listens = True
+
+    def listen(self, connection: sqlite3.Connection, *, on: bool) -> None:
+        """Have SQLite call us, or not.
+
+        Each step of a trigger or of a cascading foreign key is said again, with all parameters written into the text: to delete 40,000
+        rows by one JSON parameter took 15 s instead of 0.05. So once a statement is known, the rest of it is not listened to.
+        """
+        if on is not self.listens and self.users_callback is None:
+            self.listens = on
+            sqlite3.Connection.set_trace_callback(connection, self.listener if on else None)
 
     def started(self, text: str) -> None:
         """Take note that SQLite starts a statement; called by SQLite, in the thread that runs it."""
@@ -138,6 +155,7 @@ class _Call:
     def __enter__(self) -> None:
         self.watch.lock.acquire()
         self._outer, self.watch.call = self.watch.call, self
+        self._listen(on=True)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
@@ -146,8 +164,14 @@ class _Call:
             else:
                 self.failed(error)
         finally:
+            self._listen(on=True)
             self.watch.call = self._outer
             self.watch.lock.release()
+
+    def _listen(self, *, on: bool) -> None:
+        if self.watch.listens is not on:
+            with suppress(sqlite3.ProgrammingError):  # it is closed
+                self.watch.listen(self.connection, on=on)
 
     def started(self, text: str) -> None:
         """Begin a statement SQLite says it starts: the COMMIT or ROLLBACK, and the BEGIN after it where there is always one.
@@ -210,6 +234,7 @@ class _Execution(_Call):
         trigger of two statements was said four times. So only the first counts.
         """
         if self.ran:
+            self._listen(on=False)
             return
         if text.startswith("BEGIN") and kind(self.sql) != "begin":
             self.run(text, text)
@@ -229,6 +254,7 @@ class _Execution(_Call):
             yield values
             self.end()
             self.ran = False
+            self._listen(on=True)
 
 
 class _Script(_Call):
@@ -266,7 +292,9 @@ class _WatchedConnection(sqlite3.Connection):
             opening.t1 = monotonic_ns()
             trace.file.write((opening,))
         self.contend_watch = watch = _Watch(trace, opening.connection)
-        super().set_trace_callback(watch.started)
+        super().set_trace_callback(watch.listener)
+        limit = sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER
+        super().setlimit(limit, min(USUAL_VARIABLES, super().getlimit(limit)))
         if self.in_transaction:  # `autocommit=False` (Python 3.12) began before anybody could look
             watch.write(Statement(watch.number, opening.t1, "begin", "BEGIN", t1=opening.t1))
 
@@ -299,6 +327,7 @@ class _WatchedConnection(sqlite3.Connection):
         if self.contend_watch is None:
             super().set_trace_callback(callback)
         else:
+            self.contend_watch.listen(self, on=True)
             self.contend_watch.users_callback = callback
 
     def _contend_run(self, function: Callable[..., Any], *args: Any) -> Any:

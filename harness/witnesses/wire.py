@@ -33,6 +33,7 @@ import orjson
 
 from harness.errors import DatabaseUnavailable, RunAbandoned, UsageError
 from harness.witnesses.conversation import Conversation
+from harness.witnesses.pools import watch_pools
 from harness.witnesses.statement import Statement, StatementFile
 
 DEFAULT_PORT: Final = 5432
@@ -78,7 +79,8 @@ class Wire:
             yield {process: address.through(port) for process, port in zip(processes, ports, strict=True)}
 
     def enter(self, process: str, folder: Path) -> None:
-        """Do nothing: the process is watched from outside."""
+        """Watch the process's pools; all else is seen from outside."""
+        watch_pools(process, folder.with_name("pools"))
 
 
 @dataclass(frozen=True, slots=True)

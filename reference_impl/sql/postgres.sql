@@ -1,19 +1,54 @@
 -- The reference queue on Postgres (9.5 or later, for SKIP LOCKED), at READ COMMITTED. One statement to a name; the comments
 -- are not sent. Lists travel as one JSON or array parameter: constant statements, and far from the protocol's 65,535 parameters.
 
+-- name: create_runs
+-- Runs: jobs that were submitted together.
+CREATE TABLE runs (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  tag text NOT NULL
+)
+
 -- name: create_jobs
 -- The jobs. `token` counts claims and never goes back: (id, token) is one claim and no other. `attempt` counts executions begun.
+-- `progress` is of the last claim, null until its first report. A run does not go without its jobs: here the database only refuses,
+-- as a cascade would delete a job that began to run a moment ago.
 CREATE TABLE jobs (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   payload text NOT NULL,
   priority integer NOT NULL,
   tag text,
-  run text,
+  run bigint REFERENCES runs (id),
   status text NOT NULL DEFAULT 'ready' CHECK (status IN ('ready', 'running', 'done')),
   worker text,
   token bigint NOT NULL DEFAULT 0,
-  attempt integer NOT NULL DEFAULT 0
+  attempt integer NOT NULL DEFAULT 0,
+  progress double precision CHECK (progress BETWEEN 0 AND 1)
 )
+
+-- name: create_jobs_of_run
+-- A run's jobs, for those who delete or read a run.
+CREATE INDEX jobs_of_run ON jobs (run) WHERE run IS NOT NULL
+
+-- name: create_actions
+-- What a job did or is to do; a job goes with its actions.
+CREATE TABLE actions (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  job bigint NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  name text NOT NULL
+)
+
+-- name: create_actions_of_job
+-- A job's actions, for those who delete a job.
+CREATE INDEX actions_of_job ON actions (job)
+
+-- name: create_deletable
+-- What a clean-up may delete: a run's jobs while none of them is running, under the run's tag; any other job that is not running.
+CREATE VIEW deletable AS
+SELECT jobs.id, coalesce(runs.tag, jobs.tag) AS tag
+FROM jobs
+LEFT JOIN runs ON runs.id = jobs.run
+WHERE jobs.status <> 'running'
+  AND NOT EXISTS (SELECT FROM jobs AS sibling WHERE sibling.run = jobs.run AND sibling.status = 'running')
 
 -- name: create_jobs_ready
 -- The order of claims: larger priority first, then age. Partial, so that finished jobs do not slow a claim.
@@ -23,7 +58,7 @@ CREATE INDEX jobs_ready ON jobs (priority DESC, id) WHERE status = 'ready'
 -- Add every job of a JSON array; their ids ascend in the order of the array (RETURNING itself keeps no order).
 INSERT INTO jobs (payload, priority, tag, run)
 SELECT payload, priority, tag, run
-FROM ROWS FROM (json_to_recordset(%(jobs)s::json) AS (payload text, priority integer, tag text, run text))
+FROM ROWS FROM (json_to_recordset(%(jobs)s::json) AS (payload text, priority integer, tag text, run bigint))
   WITH ORDINALITY AS job (payload, priority, tag, run, position)
 ORDER BY position
 RETURNING id
@@ -42,20 +77,20 @@ SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT %(li
 
 -- name: take_by_id
 -- WRONG without a lock: marks one job as running whatever it has become since it was read.
-UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1
+UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1, progress = NULL
 WHERE id = %(job)s::bigint
 RETURNING priority, id, token, attempt
 
 -- name: take_batch
 -- Marks every job of an array of ids as running: the one UPDATE of a batch claim, for use under a lock.
-UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1
+UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1, progress = NULL
 WHERE id = ANY (%(jobs)s::bigint[])
 RETURNING priority, id, token, attempt
 
 -- name: take_scalar_subquery
 -- WRONG: the guard stands only inside the sub-select, which is read once and locks nothing. Who had to wait for a row is
 -- given it anyway, as READ COMMITTED checks only the outer WHERE again. The batch form of `WHERE id = (SELECT … LIMIT 1)`.
-UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1
+UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1, progress = NULL
 WHERE id = ANY (ARRAY(
   SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT %(limit)s::bigint
 ))
@@ -64,7 +99,7 @@ RETURNING priority, id, token, attempt
 -- name: take_in_subquery
 -- WRONG: the planner may run the sub-select once for each row of `jobs` (a nested loop, chosen where it believes the table
 -- to be tiny), and each run locks and adds LIMIT further jobs.
-UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1
+UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1, progress = NULL
 WHERE id IN (
   SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT %(limit)s::bigint FOR UPDATE SKIP LOCKED
 )
@@ -75,7 +110,7 @@ RETURNING priority, id, token, attempt
 WITH candidate AS (
   SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT %(limit)s::bigint FOR UPDATE SKIP LOCKED
 )
-UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1
+UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1, progress = NULL
 FROM candidate
 WHERE jobs.id = candidate.id
 RETURNING jobs.priority, jobs.id, jobs.token, jobs.attempt
@@ -114,6 +149,187 @@ FROM held
 WHERE jobs.id = held.id
 RETURNING jobs.id, jobs.token
 
+-- name: write_progress
+-- Raise the progress of the claims in a JSON array of [job, token, fraction]. Never lowers it, never touches a job that is not running
+-- or was handed on since. What is no longer so is left out. Locked first, in the order claims lock in, as in `complete`.
+WITH held AS (
+  SELECT jobs.id, (change.triple ->> 2)::double precision AS fraction
+  FROM jobs
+  JOIN json_array_elements(%(changes)s::json) AS change (triple)
+    ON jobs.id = (change.triple ->> 0)::bigint AND jobs.token = (change.triple ->> 1)::bigint
+  WHERE jobs.status = 'running' AND coalesce(jobs.progress, -1) < (change.triple ->> 2)::double precision
+  ORDER BY jobs.priority DESC, jobs.id
+  FOR UPDATE OF jobs
+)
+UPDATE jobs SET progress = held.fraction
+FROM held
+WHERE jobs.id = held.id
+
+-- name: read_progress
+-- The progress of one job, with the token of its last claim.
+SELECT token, progress FROM jobs WHERE id = %(job)s::bigint
+
+-- name: submit_run
+-- Make a run and every job of a JSON array in it, in one statement: nobody sees one without the other. Their tag is the run's unless
+-- they have one.
+WITH made AS (
+  INSERT INTO runs (tag) VALUES (%(tag)s::text) RETURNING id
+), added AS (
+  INSERT INTO jobs (payload, priority, tag, run)
+  SELECT job.payload, job.priority, coalesce(job.tag, %(tag)s::text), made.id
+  FROM made
+  CROSS JOIN ROWS FROM (json_to_recordset(%(jobs)s::json) AS (payload text, priority integer, tag text))
+    WITH ORDINALITY AS job (payload, priority, tag, position)
+  ORDER BY job.position
+)
+SELECT id FROM made
+
+-- name: make_run
+-- WRONG on its own: a run that anybody can see before it has its jobs.
+INSERT INTO runs (tag) VALUES (%(tag)s::text) RETURNING id
+
+-- name: read_run
+-- A run with its jobs: a row for each, or one with a null where it has none; no row where there is no such run.
+SELECT runs.id, jobs.id FROM runs LEFT JOIN jobs ON jobs.run = runs.id WHERE runs.id = %(run)s::bigint ORDER BY jobs.id
+
+-- name: add_actions
+-- Add every action of a JSON array of names to a job.
+INSERT INTO actions (job, name)
+SELECT %(job)s::bigint, name FROM json_array_elements_text(%(names)s::json) WITH ORDINALITY AS action (name, position) ORDER BY position
+RETURNING id
+
+-- name: delete_jobs
+-- Delete the jobs of an array of ids, with their actions. A running job is spared: who waited for a lock looks at the job again, as it
+-- then is. Locked first, in the order claims lock in, as in `complete`.
+WITH doomed AS (
+  SELECT id FROM jobs
+  WHERE id = ANY (%(ids)s::bigint[]) AND status <> 'running'
+  ORDER BY priority DESC, id
+  FOR UPDATE
+)
+DELETE FROM jobs USING doomed WHERE jobs.id = doomed.id
+
+-- name: delete_runs
+-- Delete the runs of an array of ids, each with all its jobs and their actions. A run with a running job is spared, whole: `held` has
+-- every job as it is once its lock is ours.
+WITH chosen AS (
+  SELECT id FROM runs WHERE id = ANY (%(ids)s::bigint[]) ORDER BY id FOR UPDATE
+), held AS (
+  SELECT jobs.run, jobs.status
+  FROM jobs JOIN chosen ON jobs.run = chosen.id
+  ORDER BY jobs.priority DESC, jobs.id
+  FOR UPDATE OF jobs
+), doomed AS (
+  SELECT id FROM chosen WHERE NOT EXISTS (SELECT FROM held WHERE held.run = chosen.id AND held.status = 'running')
+), gone AS (
+  DELETE FROM jobs USING doomed WHERE jobs.run = doomed.id
+)
+DELETE FROM runs USING doomed WHERE runs.id = doomed.id
+
+-- name: delete_actions
+-- Delete the actions of an array of ids, except those of a running job, which is locked so that it does not begin to run meanwhile.
+WITH held AS (
+  SELECT id FROM jobs
+  WHERE id IN (SELECT job FROM actions WHERE id = ANY (%(ids)s::bigint[])) AND status <> 'running'
+  ORDER BY priority DESC, id
+  FOR UPDATE
+)
+DELETE FROM actions USING held WHERE actions.job = held.id AND actions.id = ANY (%(ids)s::bigint[])
+
+-- name: delete_jobs_listed
+-- As delete_jobs, for as many ids as the protocol takes parameters; {ids} becomes one for each.
+WITH doomed AS (
+  SELECT id FROM jobs WHERE id IN ({ids}) AND status <> 'running' ORDER BY priority DESC, id FOR UPDATE
+)
+DELETE FROM jobs USING doomed WHERE jobs.id = doomed.id
+
+-- name: delete_runs_listed
+-- As delete_runs, with a parameter for each id.
+WITH chosen AS (
+  SELECT id FROM runs WHERE id IN ({ids}) ORDER BY id FOR UPDATE
+), held AS (
+  SELECT jobs.run, jobs.status
+  FROM jobs JOIN chosen ON jobs.run = chosen.id
+  ORDER BY jobs.priority DESC, jobs.id
+  FOR UPDATE OF jobs
+), doomed AS (
+  SELECT id FROM chosen WHERE NOT EXISTS (SELECT FROM held WHERE held.run = chosen.id AND held.status = 'running')
+), gone AS (
+  DELETE FROM jobs USING doomed WHERE jobs.run = doomed.id
+)
+DELETE FROM runs USING doomed WHERE runs.id = doomed.id
+
+-- name: delete_actions_listed
+-- As delete_actions, with a parameter for each id.
+WITH asked AS (
+  SELECT id, job FROM actions WHERE id IN ({ids})
+), held AS (
+  SELECT id FROM jobs
+  WHERE id IN (SELECT job FROM asked) AND status <> 'running'
+  ORDER BY priority DESC, id
+  FOR UPDATE
+)
+DELETE FROM actions USING held, asked WHERE actions.job = held.id AND actions.id = asked.id
+
+-- name: clean
+-- Clean up by tag (every tag where it is null), and count what went. A run of the tag goes with all its jobs, unless one is running; so
+-- does a job of the tag outside any run. Locked as in delete_runs.
+WITH chosen AS (
+  SELECT id FROM runs WHERE %(tag)s::text IS NULL OR tag = %(tag)s::text ORDER BY id FOR UPDATE
+), held AS (
+  SELECT id, run, status
+  FROM jobs
+  WHERE run IN (SELECT id FROM chosen)
+    OR (run IS NULL AND (tag = %(tag)s::text OR %(tag)s::text IS NULL))
+  ORDER BY priority DESC, id
+  FOR UPDATE
+), doomed AS (
+  SELECT id FROM chosen WHERE NOT EXISTS (SELECT FROM held WHERE held.run = chosen.id AND held.status = 'running')
+), doomed_jobs AS (
+  SELECT id FROM held WHERE run IN (SELECT id FROM doomed) OR (run IS NULL AND status <> 'running')
+), gone_actions AS (
+  DELETE FROM actions USING doomed_jobs WHERE actions.job = doomed_jobs.id RETURNING 1
+), gone_jobs AS (
+  DELETE FROM jobs USING doomed_jobs WHERE jobs.id = doomed_jobs.id RETURNING 1
+), gone_runs AS (
+  DELETE FROM runs USING doomed WHERE runs.id = doomed.id RETURNING 1
+)
+SELECT (SELECT count(*) FROM gone_jobs), (SELECT count(*) FROM gone_runs), (SELECT count(*) FROM gone_actions)
+
 -- name: status_all
--- Every job as it stands, oldest first.
-SELECT id, status, priority, tag, run, worker, token, attempt FROM jobs ORDER BY id
+-- Every run and every job as they stand at one moment: a run has a null for its job. Oldest first, runs before jobs.
+SELECT NULL::bigint AS job, id AS run, tag, NULL::text, NULL::integer, NULL::text, NULL::bigint, NULL::integer, NULL::double precision
+FROM runs
+UNION ALL
+SELECT id, run, tag, status, priority, worker, token, attempt, progress FROM jobs
+ORDER BY job NULLS FIRST, run
+
+-- name: status_runs
+-- Every run, in the columns of status_all.
+SELECT NULL::bigint, id, tag, NULL::text, NULL::integer, NULL::text, NULL::bigint, NULL::integer, NULL::double precision FROM runs ORDER BY id
+
+-- name: status_jobs
+-- Every job, in the columns of status_all.
+SELECT id, run, tag, status, priority, worker, token, attempt, progress FROM jobs ORDER BY id
+
+-- name: find_deletable
+-- The ids of a clean-up's jobs, as of now; for those who then delete one by one, or do not look again.
+SELECT id FROM deletable WHERE %(tag)s::text IS NULL OR tag = %(tag)s::text ORDER BY id
+
+-- name: find_runs
+-- The ids of a tag's runs.
+SELECT id FROM runs WHERE %(tag)s::text IS NULL OR tag = %(tag)s::text ORDER BY id
+
+-- name: delete_job_unguarded
+-- WRONG: deletes a job whatever it has become since it was chosen.
+DELETE FROM jobs WHERE id = %(id)s::bigint
+
+-- name: delete_run_if_empty
+-- Delete a run that has no job left.
+DELETE FROM runs WHERE id = %(id)s::bigint AND NOT EXISTS (SELECT FROM jobs WHERE jobs.run = runs.id)
+
+-- name: write_progress_unguarded
+-- WRONG: sets progress whatever it was, of a finished or handed-on job too.
+UPDATE jobs SET progress = (change.triple ->> 2)::double precision
+FROM json_array_elements(%(changes)s::json) AS change (triple)
+WHERE jobs.id = (change.triple ->> 0)::bigint

@@ -1,20 +1,55 @@
 -- The reference queue on SQLite (3.35 or later, for RETURNING). One statement to a name; the comments are not sent.
 -- Lists travel as one JSON parameter: constant statements, and no limit on bind variables to meet.
 
+-- name: create_runs
+-- Runs: jobs that were submitted together. AUTOINCREMENT, as a plain rowid is given again after a delete and a stale id would then
+-- name a new run.
+CREATE TABLE runs (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  tag TEXT NOT NULL
+)
+
 -- name: create_jobs
--- The jobs. AUTOINCREMENT, as a plain rowid is given again after a delete and a stale handle would then name a new job.
--- `token` counts claims and never goes back: (id, token) is one claim and no other. `attempt` counts executions begun.
+-- The jobs. AUTOINCREMENT as in runs: a stale handle would name a new job. `token` counts claims and never goes back: (id, token) is
+-- one claim and no other. `attempt` counts executions begun. `progress` is of the last claim, null until its first report.
+-- A run goes with its jobs, never without them; the statements that delete spare what is running.
 CREATE TABLE jobs (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   payload TEXT NOT NULL,
   priority INTEGER NOT NULL,
   tag TEXT,
-  run TEXT,
+  run INTEGER REFERENCES runs (id) ON DELETE CASCADE,
   status TEXT NOT NULL DEFAULT 'ready' CHECK (status IN ('ready', 'running', 'done')),
   worker TEXT,
   token INTEGER NOT NULL DEFAULT 0,
-  attempt INTEGER NOT NULL DEFAULT 0
+  attempt INTEGER NOT NULL DEFAULT 0,
+  progress REAL CHECK (progress BETWEEN 0 AND 1)
 )
+
+-- name: create_jobs_of_run
+-- A run's jobs, for those who delete or read a run.
+CREATE INDEX jobs_of_run ON jobs (run) WHERE run IS NOT NULL
+
+-- name: create_actions
+-- What a job did or is to do; a job goes with its actions.
+CREATE TABLE actions (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  name TEXT NOT NULL
+)
+
+-- name: create_actions_of_job
+-- A job's actions, for those who delete a job.
+CREATE INDEX actions_of_job ON actions (job)
+
+-- name: create_deletable
+-- What a clean-up may delete: a run's jobs while none of them is running, under the run's tag; any other job that is not running.
+CREATE VIEW deletable AS
+SELECT jobs.id, coalesce(runs.tag, jobs.tag) AS tag
+FROM jobs
+LEFT JOIN runs ON runs.id = jobs.run
+WHERE jobs.status <> 'running'
+  AND NOT EXISTS (SELECT 1 FROM jobs AS sibling WHERE sibling.run = jobs.run AND sibling.status = 'running')
 
 -- name: create_jobs_ready
 -- The order of claims: larger priority first, then age. Partial, so that finished jobs do not slow a claim.
@@ -38,25 +73,25 @@ SELECT id, token FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIM
 
 -- name: take_by_id
 -- WRONG without a lock: marks one job as running whatever it has become since it was read.
-UPDATE jobs SET status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1
+UPDATE jobs SET status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1, progress = NULL
 WHERE id = :job
 RETURNING priority, id, token, attempt
 
 -- name: take_if_unchanged
 -- Compare and set: marks one job as running only where it is still as it was read; no row where somebody else was quicker.
-UPDATE jobs SET status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1
+UPDATE jobs SET status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1, progress = NULL
 WHERE id = :job AND status = 'ready' AND token = :token
 RETURNING priority, id, token, attempt
 
 -- name: take_batch
 -- Marks every job of a JSON array of ids as running: the one UPDATE of a batch claim, for use under a lock.
-UPDATE jobs SET status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1
+UPDATE jobs SET status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1, progress = NULL
 WHERE id IN (SELECT value FROM json_each(:jobs))
 RETURNING priority, id, token, attempt
 
 -- name: take_best
 -- The whole claim in one statement. An UPDATE takes the write lock before it reads, so nobody comes between.
-UPDATE jobs SET status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1
+UPDATE jobs SET status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1, progress = NULL
 WHERE id IN (SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT :limit)
 RETURNING priority, id, token, attempt
 
@@ -74,6 +109,121 @@ FROM (SELECT json_extract(value, '$[0]') AS job, json_extract(value, '$[1]') AS 
 WHERE jobs.id = handle.job AND jobs.token = handle.token AND jobs.status = 'running'
 RETURNING id, token
 
+-- name: write_progress
+-- Raise the progress of the claims in a JSON array of [job, token, fraction]. Never lowers it, never touches a job that is not running
+-- or was handed on since. What is no longer so is left out.
+UPDATE jobs SET progress = change.fraction
+FROM (
+  SELECT json_extract(value, '$[0]') AS job, json_extract(value, '$[1]') AS token, json_extract(value, '$[2]') AS fraction
+  FROM json_each(:changes)
+) AS change
+WHERE jobs.id = change.job AND jobs.token = change.token AND jobs.status = 'running' AND coalesce(jobs.progress, -1) < change.fraction
+
+-- name: read_progress
+-- The progress of one job, with the token of its last claim.
+SELECT token, progress FROM jobs WHERE id = :job
+
+-- name: make_run
+-- Make a run; its jobs are to follow in the same transaction, or others see it without them.
+INSERT INTO runs (tag) VALUES (:tag) RETURNING id
+
+-- name: submit_jobs
+-- Add every job of a JSON array to a run. Their tag is the run's unless they have one.
+INSERT INTO jobs (payload, priority, tag, run)
+SELECT
+  json_extract(value, '$.payload'),
+  json_extract(value, '$.priority'),
+  coalesce(json_extract(value, '$.tag'), :tag),
+  :run
+FROM json_each(:jobs)
+ORDER BY key
+
+-- name: read_run
+-- A run with its jobs: a row for each, or one with a null where it has none; no row where there is no such run.
+SELECT runs.id, jobs.id FROM runs LEFT JOIN jobs ON jobs.run = runs.id WHERE runs.id = :run ORDER BY jobs.id
+
+-- name: add_actions
+-- Add every action of a JSON array of names to a job.
+INSERT INTO actions (job, name) SELECT :job, value FROM json_each(:names) ORDER BY key RETURNING id
+
+-- name: delete_jobs
+-- Delete the jobs of a JSON array of ids, with their actions. A running job is spared, as it stands at this moment.
+DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(:ids)) AND status <> 'running'
+
+-- name: delete_runs
+-- Delete the runs of a JSON array of ids, each with all its jobs and their actions. A run with a running job is spared, whole.
+DELETE FROM runs
+WHERE id IN (SELECT value FROM json_each(:ids))
+  AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.run = runs.id AND jobs.status = 'running')
+
+-- name: delete_actions
+-- Delete the actions of a JSON array of ids, except those of a running job.
+DELETE FROM actions
+WHERE id IN (SELECT value FROM json_each(:ids))
+  AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = actions.job AND jobs.status = 'running')
+
+-- name: delete_jobs_listed
+-- As delete_jobs, for as many ids as the engine takes variables; {ids} becomes a question mark for each.
+DELETE FROM jobs WHERE id IN ({ids}) AND status <> 'running'
+
+-- name: delete_runs_listed
+-- As delete_runs, with a question mark for each id.
+DELETE FROM runs
+WHERE id IN ({ids}) AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.run = runs.id AND jobs.status = 'running')
+
+-- name: delete_actions_listed
+-- As delete_actions, with a question mark for each id.
+DELETE FROM actions
+WHERE id IN ({ids}) AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = actions.job AND jobs.status = 'running')
+
+-- name: clean_actions
+-- The first of three statements of a clean-up by tag (every tag where it is null), in one transaction that began as a writer: the
+-- actions of all jobs that go.
+DELETE FROM actions WHERE job IN (SELECT id FROM deletable WHERE :tag IS NULL OR tag = :tag)
+
+-- name: clean_jobs
+-- The second: those jobs.
+DELETE FROM jobs WHERE id IN (SELECT id FROM deletable WHERE :tag IS NULL OR tag = :tag)
+
+-- name: clean_runs
+-- The third: their runs, and those that had no job.
+DELETE FROM runs
+WHERE (:tag IS NULL OR tag = :tag)
+  AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.run = runs.id AND jobs.status = 'running')
+
 -- name: status_all
--- Every job as it stands, oldest first.
-SELECT id, status, priority, tag, run, worker, token, attempt FROM jobs ORDER BY id
+-- Every run and every job as they stand at one moment: a run has a null for its job. Oldest first, a run before its jobs.
+SELECT NULL, runs.id, runs.tag, NULL, NULL, NULL, NULL, NULL, NULL FROM runs
+UNION ALL
+SELECT id, run, tag, status, priority, worker, token, attempt, progress FROM jobs
+ORDER BY 1, 2
+
+-- name: status_runs
+-- Every run, in the columns of status_all.
+SELECT NULL, runs.id, runs.tag, NULL, NULL, NULL, NULL, NULL, NULL FROM runs ORDER BY id
+
+-- name: status_jobs
+-- Every job, in the columns of status_all.
+SELECT id, run, tag, status, priority, worker, token, attempt, progress FROM jobs ORDER BY id
+
+-- name: find_deletable
+-- The ids of a clean-up's jobs, as of now; for those who then delete one by one, or do not look again.
+SELECT id FROM deletable WHERE :tag IS NULL OR tag = :tag ORDER BY id
+
+-- name: find_runs
+-- The ids of a tag's runs.
+SELECT id FROM runs WHERE :tag IS NULL OR tag = :tag ORDER BY id
+
+-- name: delete_job_unguarded
+-- WRONG: deletes a job whatever it has become since it was chosen.
+DELETE FROM jobs WHERE id = :id
+
+-- name: delete_run_if_empty
+-- Delete a run that has no job left.
+DELETE FROM runs WHERE id = :id AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.run = runs.id)
+
+-- name: write_progress_unguarded
+-- WRONG: sets progress whatever it was, of a finished or handed-on job too.
+UPDATE jobs SET progress = change.fraction
+FROM (SELECT json_extract(value, '$[0]') AS job, json_extract(value, '$[2]') AS fraction FROM json_each(:changes)) AS change
+WHERE jobs.id = change.job

@@ -13,11 +13,15 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from literal_history import History, Op, Process, Statement
+from literal_history import Acquisition, History, Op, Process, Statement
 
 END = 10**18
 Key = tuple[Any, ...]
 NO_PLACE = (0, 0, 0)
+
+
+def worker_of(process: str) -> str:
+    return process.split(".", maxsplit=1)[0]
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,11 @@ class Done:
     @property
     def start(self) -> int:
         return self.op.start
+
+    @property
+    def worker(self) -> str:
+        """The process, of which the operation's own may be a thread."""
+        return worker_of(self.op.process)
 
     @property
     def done(self) -> int:
@@ -74,6 +83,16 @@ class Small:
     statements: Sequence[tuple[Statement, int | None]]
     processes: Sequence[Process]
     context: dict[str, Any]
+    acquisitions: Sequence[Acquisition] = ()
+
+    def of(self, *kinds: str) -> list[Done]:
+        """Operations of these kinds that happened, or may have."""
+        return [done for done in self.ops if done.op.kind in kinds and done.outcome != "fail"]
+
+    @property
+    def deletions(self) -> list[Done]:
+        """All that may have deleted something."""
+        return self.of("delete_many", "clean_by_tag", "wipe_all")
 
     def handles(self, kind: str, *outcomes: str, accepted: bool = False) -> list[Handle]:
         return [
@@ -91,7 +110,27 @@ class Small:
     @property
     def reused(self) -> set[str]:
         jobs = [h.job for h in self.handles("enqueue", "ok")]
-        return {job for job in jobs if jobs.count(job) > 1}
+        claimed = {h.job for h in self.handles("claim", "ok")}
+        return {job for job in jobs if jobs.count(job) > 1} | {job for job in claimed if self._made_again(job)}
+
+    def _made_again(self, job: str) -> bool:
+        """Whether the job may have been finished and deleted, and its id given to another, before its last claim."""
+        claims = [h.by for h in self.handles("claim", "ok") if h.job == job]
+        ends = [h.by.start for h in self.handles("complete", "ok", "info", accepted=True) if h.job == job]
+        last = max(c.done for c in claims)
+        if len(claims) < 2 or not ends or min(ends) > last:
+            return False
+        mine = [h.by for h in self.handles("enqueue", "ok") if h.job == job]
+        makers = [
+            m
+            for m in self.of("submit_run", "enqueue")
+            if m.op.kind == "submit_run" or m.outcome == "info" or m in mine[-1:]
+        ]
+        return any(
+            d.done >= min(ends) and d.start <= last and m.done >= d.start and m.start <= last
+            for d in self.deletions
+            for m in makers
+        )
 
     def died(self, process: str) -> int:
         ends = [p.ended for p in self.processes if p.name == process and p.ended is not None]
@@ -109,16 +148,21 @@ def settle(history: History, context: dict[str, Any]) -> Iterator[Small]:
     for number, n in enumerate(order, 1):
         op = history.ops[n]
         dones.append(Done(number, op, "info" if op.done is None else op.outcome))
+    waits = [s.done - s.start for s in history.statements if s.kind in ("begin", "write", "commit")]
+    context = context | {"slowest_ns": max(waits, default=0)}
     for schedule in sorted({op.schedule for op in history.ops}):
         ops = [done for done in dones if done.op.schedule == schedule]
         statements = [(s, _inside(s, ops)) for s in history.statements if s.schedule == schedule]
         ops = [replace(d, outcome="info") if d.outcome == "fail" and _wrote(d, statements) else d for d in ops]
-        yield Small(ops, statements, [p for p in history.processes if p.schedule == schedule], context)
+        acquisitions = [a for a in history.acquisitions if a.schedule == schedule]
+        yield Small(ops, statements, [p for p in history.processes if p.schedule == schedule], context, acquisitions)
 
 
 def _inside(statement: Statement, ops: Sequence[Done]) -> int | None:
     started = [
-        d for d in ops if d.op.process == statement.process and d.start <= statement.start and d.op.kind != "round"
+        d
+        for d in ops
+        if d.op.process == statement.process and d.start <= statement.start and d.op.kind not in ("round", "scan")
     ]
     latest = max(started, key=lambda d: d.start, default=None)
     return latest.number if latest and statement.start <= latest.done else None
@@ -158,14 +202,14 @@ def no_double_claim(h: Small) -> set[Key]:
 
 def _may_follow(h: Small, a: Handle, b: Handle) -> bool:
     def of_holder(handles: list[Handle]) -> list[Handle]:
-        return [x for x in handles if x.job == a.job and x.by.op.process == a.by.op.process]
+        return [x for x in handles if x.job == a.job and x.by.worker == a.by.worker]
 
     given = of_holder(h.handles("fail", "ok", "info", accepted=True))
     if any(a.by.done <= x.by.start < b.by.done for x in given):
         return True
     if any(x.job == a.job and x.by.done <= b.by.start for x in h.handles("complete", "ok", accepted=True)):
         return False
-    if h.died(a.by.op.process) <= b.by.done:
+    if h.died(a.by.worker) <= b.by.done:
         return True
     beats = of_holder(h.handles("heartbeat", "ok", accepted=True))
     held = max([a.by.start, *(x.by.start for x in beats if a.by.done <= x.by.start and x.by.done <= b.by.start)])
@@ -178,7 +222,7 @@ def no_lost_job(h: Small) -> set[Key]:
     for enqueued in h.handles("enqueue", "ok"):
         job = enqueued.job
         drained = max(empties, default=-1)
-        if job in h.reused or drained < enqueued.by.done:
+        if job in h.reused or drained < enqueued.by.done or any(d.done >= enqueued.by.done for d in h.deletions):
             continue
         claims = sorted((c for c in h.handles("claim", "ok") if c.job == job), key=lambda c: c.by.done)
         if not claims:
@@ -208,7 +252,8 @@ def no_phantom_claim(h: Small) -> set[Key]:
     found: set[Key] = set()
     for c in h.handles("claim", "ok"):
         enqueues = [e.by.start for e in h.handles("enqueue", "ok") if e.job == c.job]
-        unknown = any(d.op.kind == "enqueue" and d.outcome == "info" and d.start <= c.by.done for d in h.ops)
+        makers = [m for m in h.of("enqueue", "submit_run") if m.op.kind == "submit_run" or m.outcome == "info"]
+        unknown = any(m.start <= c.by.done for m in makers)
         if c.by.done < min(enqueues, default=END) and not unknown:
             found.add((c.by.number, c.job))
     return found
@@ -221,14 +266,13 @@ def batch_limit(h: Small) -> set[Key]:
 def _free(h: Small) -> list[tuple[Handle, int]]:
     """Each time a job was certainly free: what made it so (its `by.done` is the start), and until when."""
     free = []
-    uses = [
-        u for kind in ("claim", "complete", "kill") for u in h.handles(kind, "ok", "info", "fail") if kind != "kill"
-    ]
+    uses = [u for kind in ("claim", "complete", "delete_many") for u in h.handles(kind, "ok", "info", "fail")]
     for s in h.handles("enqueue", "ok") + h.handles("fail", "ok", accepted=True):
         later = [u for u in uses if u.job == s.job and u.by.done >= s.by.start]
         if s.by.op.kind == "fail" and not any(u.by.op.kind == "claim" for u in later):
             continue
-        thefts = [c.start for c in h.claims if c.outcome == "info" and c.done >= s.by.done]
+        unknown = [c for c in h.claims if c.outcome == "info"]
+        thefts = [x.start for x in unknown + h.deletions if x.done >= s.by.done]
         until = min([u.by.start for u in later] + thefts, default=END)
         if until > s.by.done:
             free.append((s, until))
@@ -311,11 +355,11 @@ def fenced_completion(h: Small) -> set[Key]:
         mine = [
             a.by.done
             for a in claims
-            if (a.job, a.by.op.process, a.token) == (f.job, f.by.op.process, f.token) and a.by.done <= f.by.start
+            if (a.job, a.by.worker, a.token) == (f.job, f.by.worker, f.token) and a.by.done <= f.by.start
         ]
         if mine and f.job not in h.reused:
             for b in claims:
-                other = b.job == f.job and (b.by.op.process, b.token) != (f.by.op.process, f.token)
+                other = b.job == f.job and (b.by.worker, b.token) != (f.by.worker, f.token)
                 if other and b.by.start >= max(mine) and b.by.done < f.by.start:
                     found.add((f.by.number, f.job))
     return found
@@ -352,7 +396,7 @@ def statement_budget(h: Small) -> set[Key]:
     for r in h.ops:
         if r.op.kind == "round" and r.outcome == "ok" and r.op.phase == "main":
             mine = [c for c in h.claims if c.op.process == r.op.process and r.start <= c.start and c.done <= r.done]
-            jobs = sum(len(c.jobs) for c in mine if c.outcome == "ok")
+            jobs = sum(len(c.jobs) for c in mine if c.outcome == "ok") if mine else r.op.returned or len(r.op.jobs)
             spent = [s for s, _ in h.statements if s.process == r.op.process and r.start <= s.start <= r.done]
             points.append((jobs, sum(s.kind in ("read", "write") for s in spent)))
     if len({jobs for jobs, _ in points}) < 2:
@@ -369,7 +413,7 @@ def witness_agrees(h: Small) -> set[Key]:
         enough = (
             ("write",) if h.context["database"] == "sqlite" and d.op.kind != "complete" else ("read", "write", "other")
         )
-        seen = [s for s, _ in h.statements if s.process == d.op.process and s.kind in enough and not s.error]
+        seen = [s for s, _ in h.statements if s.process == d.worker and s.kind in enough and not s.error]
         count = len(d.op.accepted) if d.op.accepted is not None and not d.op.answers else len(d.jobs)
         if d.op.kind in ("enqueue", "claim", "complete") and d.outcome == "ok" and count:  # noqa: SIM102  # reads as the claim
             if not any(s.start <= d.done for s in seen):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from literal_history import History, Op, Process, Statement
+from literal_history import Acquisition, History, Op, Process, Statement
 
 from harness import coverage
 
@@ -17,6 +17,27 @@ def claim(process: str, start: int, done: int | None, *jobs: object, **more: obj
 TWO = (Process("w0", ended=900), Process("w1", ended=900))
 OPEN = Op("w0", "open", 10, 20)
 KILL = Op("nemesis", "kill", 30, 40, jobs=("w0",))
+
+
+def scan(process: str, start: int, done: int | None) -> Op:
+    return Op(process, "scan", start, done, jobs=(process,))
+
+
+def told(start: int, fraction: float) -> Op:
+    return Op("w0", "report_progress", start, start + 1, jobs=(7,), value=fraction)
+
+
+def shown(start: int, done: int) -> Op:
+    return Op("screen", "read_progress", start, done, jobs=(7,), value=0.1)
+
+
+def cleaned(start: int, done: int, rows: int) -> Op:
+    return Op("cleaner", "clean_by_tag", start, done, value={"jobs": rows}, returned=rows)
+
+
+def status(process: str, start: int, done: int) -> Op:
+    return Op(process, "status_all", start, done, value={"runs": []})
+
 
 # evidence → history with it, history without it
 CASES: dict[str, tuple[History, History]] = {
@@ -42,6 +63,34 @@ CASES: dict[str, tuple[History, History]] = {
     ),
     "opens-overlapped": (History([OPEN, Op("w1", "open", 15, 25)]), History([OPEN, Op("w1", "open", 20, 25)])),
     "holder-killed": (History([OPEN, KILL]), History([OPEN])),
+    "jobs-at-once": (
+        History([scan("w0.0", 1, 9), scan("w0.1", 5, 12)]),
+        History([scan("w0", 1, 9), scan("w1", 9, 12)]),
+    ),
+    "killed-inside": (
+        History([scan("w0.1", 1, None), Op("nemesis", "kill", 30, 40, jobs=("w0",))]),
+        History([scan("w0.1", 1, 20), Op("nemesis", "kill", 30, 40, jobs=("w0",))]),
+    ),
+    "change-stood": (
+        History([told(0, 0.1), told(10**9, 0.2), shown(10, 20)]),
+        History([told(0, 0.1), told(10**8, 0.2), told(2 * 10**8, 0.3), shown(10, 20)]),
+    ),
+    "more-jobs-than-connections": (
+        History([scan(f"w0.{n}", n, 90) for n in range(3)], acquisitions=[Acquisition("w0", 5, 6, 7)]),
+        History([scan("w0.0", 1, 9), scan("w0.1", 2, 9)], acquisitions=[Acquisition("w0", 5, 6, 7)]),
+    ),
+    "cleaned-beside-work": (
+        History([claim("w0", 1, 2, 7), cleaned(3, 5, 1), Op("w0", "complete", 8, 9, jobs=(7,))]),
+        History([claim("w0", 1, 2, 7), cleaned(3, 5, 0), Op("w0", "complete", 8, 9, jobs=(7,)), cleaned(10, 12, 4)]),
+    ),
+    "readers-overlapped": (
+        History([status("r0", 1, 9), status("r1", 5, 12), cleaned(6, 8, 1)]),
+        History([status("r0", 1, 9), status("r1", 5, 12), cleaned(20, 28, 1)]),
+    ),
+    "submits-read": (
+        History([Op("w0", "submit_run", 1, 9, requested=2, value={"run": 1}), status("r0", 5, 6)]),
+        History([Op("w0", "submit_run", 1, 9, requested=2, value={"run": 1}), status("r0", 9, 12)]),
+    ),
 }
 
 
@@ -68,6 +117,23 @@ def test_a_process_killed_on_purpose_owes_neither_an_end_nor_an_outcome(tmp_path
     with coverage.open_history(history.save(tmp_path / "killed")) as opened:
         found = coverage.evidence(opened, ["processes-ended", "operations-accounted"])
     assert [evidence.present for evidence in found] == [True, True]
+
+
+def test_one_kill_outside_of_any_operation_is_one_too_many(tmp_path: Path) -> None:
+    kills = [Op("nemesis", "kill", 30, 40, jobs=(name,)) for name in ("w0", "w1")]
+    with coverage.open_history(
+        History([scan("w0", 1, None), scan("w1", 1, 20), *kills]).save(tmp_path / "k")
+    ) as opened:
+        (found,) = coverage.evidence(opened, ["killed-inside"])
+    assert not found.present
+    assert found.reason == "1 of 2 processes were killed outside of any operation."
+
+
+def test_changes_that_none_succeeded_are_said_with_the_first_error(tmp_path: Path) -> None:
+    failed = Op("w0", "report_progress", 0, 1, jobs=(7,), value=0.1, outcome="info", error="other")
+    with coverage.open_history(History([failed, shown(10, 20)]).save(tmp_path / "f")) as opened:
+        (found,) = coverage.evidence(opened, ["change-stood"])
+    assert found.reason == "Of 1 reports of progress none succeeded; the first said: Error: literal."
 
 
 def test_an_overlap_with_a_claim_of_the_setup_or_the_quiet_phase_does_not_count(tmp_path: Path) -> None:

@@ -150,5 +150,5 @@ def test_a_name_or_context_that_is_wrong_is_refused(tmp_path: Path) -> None:
 def test_every_invariant_has_a_full_header(name: str) -> None:
     invariant = judging.load(name)
     assert invariant.claim.endswith(".")
-    assert invariant.needs
+    assert invariant.needs or name == "reads-answered"  # any one kind of read will do
     assert invariant.name == name

@@ -4,8 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import deletion_histories
+import progress_histories
 import pytest
-from literal_history import History, Op, Process, Statement, judge
+from literal_history import (
+    History,
+    Op,
+    Process,
+    Statement,
+    claim,
+    clean,
+    complete,
+    delete,
+    fail,
+    judge,
+    kill,
+    ops,
+    read,
+    submit,
+)
 
 from harness.invariants.judging import NAMES
 
@@ -13,29 +30,14 @@ ENQUEUED = Op("setup", "enqueue", 0, 5, jobs=(7, 8), phase="setup")
 DRAINED = Op("quiet", "claim", 900, 910, requested=1, phase="quiet")
 
 
-def claim(process: str, start: int, done: int | None, *jobs: object, **more: object) -> Op:
-    return Op(process, "claim", start, done, jobs=jobs, requested=more.pop("requested", 1), **more)  # type: ignore[arg-type] # a literal's keywords are Op's
-
-
-def complete(process: str, start: int, done: int | None, *jobs: object, **more: object) -> Op:
-    return Op(process, "complete", start, done, jobs=jobs, **more)  # type: ignore[arg-type] # as above
-
-
-def fail(process: str, start: int, done: int | None, *jobs: object, **more: object) -> Op:
-    return Op(process, "fail", start, done, jobs=jobs, **more)  # type: ignore[arg-type] # as above
-
-
-def ops(*operations: Op) -> History:
-    return History(operations)
-
-
-def rounds(*statements_of_size: tuple[int, int]) -> History:
-    """One round for each (jobs obtained, statements): one claim and its reads."""
+def rounds(*statements_of_size: tuple[int, int], kind: str = "claim", outcome: str = "ok") -> History:
+    """One round for each (number obtained, statements): one call and its reads."""
     operations, statements, start = [], [], 1000
-    for jobs, count in statements_of_size:
+    for number, count in statements_of_size:
+        jobs = tuple(range(start, start + number)) if kind != "submit_run" else ()
         operations += [
-            Op("w0", "round", start, start + 900, requested=jobs),
-            Op("w0", "claim", start + 10, start + 800, jobs=tuple(range(start, start + jobs)), requested=jobs),
+            Op("w0", "round", start, start + 900, requested=number, returned=number),
+            Op("w0", kind, start + 10, start + 800, jobs=jobs, requested=number, outcome=outcome),
         ]
         statements += [Statement("w0", start + 20 + n, start + 21 + n, "read") for n in range(count)]
         statements += [
@@ -84,6 +86,12 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
         ),
         ("7 and '7' are two jobs", ops(claim("w0", 10, 20, 7), claim("w1", 40, 50, "7")), {}),
         ("two schedules", ops(claim("w0", 10, 20, 7), claim("w1", 40, 50, 7, schedule=1)), {}),
+        ("given back by a thread", ops(claim("w0", 10, 20, 7), fail("w0.1", 30, 40, 7), claim("w1", 50, 60, 7)), {}),
+        (
+            "the process of the thread that held it was killed",
+            ops(claim("w0.1", 10, 20, 7), kill(30, 31, "w0"), claim("w1", 50, 60, 7)),
+            {},
+        ),
     ],
     "no-lost-job": [
         ("all finished", ops(ENQUEUED, claim("w0", 10, 20, 7, 8), complete("w0", 30, 40, 7, 8), DRAINED), {}),
@@ -136,6 +144,7 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             ),
             {},
         ),
+        ("it may have been deleted", ops(ENQUEUED, clean(6, 9), claim("w1", 50, 60)), {}),
     ],
     "claim-order": [
         ("in the order enqueued", ops(ENQUEUED, claim("w0", 10, 20, 7), claim("w1", 30, 40, 8)), {}),
@@ -232,10 +241,14 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
         ("both served", History([claim("w0", 10, 20, 7), claim("w1", 10, 20, 8)], processes=TWO_WORKERS), {}),
         ("nobody served", History([claim("w0", 10, 20), claim("w1", 10, 20)], processes=TWO_WORKERS), {}),
     ],
-    "statement-budget": [("2 whatever the batch", rounds((1, 2), (10, 2), (100, 2)), {})],
+    "statement-budget": [
+        ("2 whatever the batch", rounds((1, 2), (10, 2), (100, 2)), {}),
+        ("2 whatever is deleted", rounds((1, 2), (10, 2), (100, 2), kind="delete_many"), {}),
+    ],
     "witness-agrees": [
         ("it wrote before it had jobs", History([claim("w0", 10, 20, 7)], [WRITE]), {}),
         ("it had fetched ahead", History([claim("w0", 10, 20, 7), claim("w0", 30, 40, 8)], [WRITE]), {}),
+        ("it was a thread", History([claim("w0.1", 10, 20, 7)], [WRITE], TWO_WORKERS), {}),
         (
             "on Postgres a read may call a function that writes",
             History([claim("w0", 10, 20, 7)], [Statement("w0", 11, 12, "read")]),
@@ -304,6 +317,27 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             {"lease_ns": 100},
             (1, 3),
             {"taker": "w1"},
+        ),
+        (
+            "still held, whatever is deleted and made meanwhile",
+            ops(claim("w0", 10, 20, 7), clean(22, 24), submit("w0", 25, 28, 1, 1), claim("w1", 30, 40, 7)),
+            {},
+            (1, 4),
+            {"finished_before": False},
+        ),
+        (
+            "finished and handed out again, and deleted or made only before or after",
+            ops(
+                submit("w0", 0, 5, 1, 1),
+                claim("w0", 10, 20, 7),
+                complete("w0", 22, 24, 7),
+                clean(25, 28),
+                claim("w1", 30, 40, 7),
+                submit("w0", 45, 50, 2, 1),
+            ),
+            {},
+            (2, 5),
+            {"finished_before": True},
         ),
         (
             "somebody else gave it back",
@@ -387,6 +421,20 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             (3, 4),
             {"job": 7},
         ),
+        (
+            "a job given back, of which somebody read while it waited",
+            ops(
+                Op("setup", "enqueue", 0, 5, jobs=(7,)),
+                claim("w0", 10, 20, 7),
+                fail("w0", 30, 40, 7),
+                read(41, 45, 7, None),
+                claim("w1", 50, 60),
+                claim("w1", 70, 80, 7),
+            ),
+            {},
+            (3, 5),
+            {"job": 7},
+        ),
     ],
     "claim-order": [
         (
@@ -440,6 +488,19 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
     ],
     "terminal-once": [
         ("twice", ops(complete("w0", 10, 20, 7), complete("w1", 30, 40, 7)), {}, (1, 2), {"job": 7}),
+        (
+            "twice, though something is deleted and submitted meanwhile",
+            ops(
+                claim("w0", 5, 8, 7),
+                complete("w0", 10, 20, 7),
+                clean(21, 23),
+                submit("w1", 24, 26, 1, 1),
+                complete("w1", 30, 40, 7),
+            ),
+            {},
+            (2, 5),
+            {"job": 7},
+        ),
     ],
     "attempts-counted": [
         ("starts at 2", ops(claim("w0", 10, 20, 7, attempts=(2,))), {}, (1,), {"attempt": 2, "expected_at_most": 1}),
@@ -480,6 +541,17 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             {},
             (2, 3),
             {"job": 7, "token": 1, "later_token": 2, "later_process": "w1"},
+        ),
+        (
+            "a stale token was accepted from a thread",
+            ops(
+                claim("w0", 10, 20, 7, tokens=(1,)),
+                claim("w1", 30, 40, 7, tokens=(2,)),
+                complete("w0.3", 50, 60, 7, tokens=(1,)),
+            ),
+            {},
+            (2, 3),
+            {"token": 1, "later_token": 2, "later_process": "w1"},
         ),
     ],
     "no-swallowed-error": [
@@ -523,6 +595,13 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             {},
             (1, 3, 5),
             {"statements_per_job": 1.0, "statements_per_claim": 1.0},
+        ),
+        (
+            "one for each that is submitted",
+            rounds((1, 2), (10, 11), (100, 101), kind="submit_run"),
+            {},
+            (1, 3, 5),
+            {"statements_per_job": 1.0},
         ),
     ],
     "witness-agrees": [
@@ -579,7 +658,40 @@ UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
                 claim("w1", 40, 50, 7),
             ),
             {},
-        )
+        ),
+        (
+            "finished, deleted, and the id may have been given to a job of a run",
+            ops(
+                claim("w0", 10, 20, 7),
+                complete("w0", 22, 24, 7),
+                clean(23, 30),
+                submit("w0", 29, 35, 2, 1),
+                claim("w1", 34, 50, 7),
+            ),
+            {},
+        ),
+        (
+            "finished, deleted, and the id may have been given by an enqueue of unknown outcome",
+            ops(
+                claim("w0", 10, 20, 7),
+                complete("w0", 22, None, 7),
+                delete(26, None, 0, 7),
+                Op("w2", "enqueue", 29, None, outcome="info", requested=1),
+                claim("w1", 40, 50, 7),
+            ),
+            {},
+        ),
+        (
+            "a job of a run that was finished and deleted, and enqueued since",
+            ops(
+                claim("w0", 10, 20, 7),
+                complete("w0", 22, 24, 7),
+                clean(26, 28),
+                Op("w2", "enqueue", 29, 32, jobs=(7,)),
+                claim("w1", 40, 50, 7),
+            ),
+            {},
+        ),
     ],
     "no-lost-job": [
         (
@@ -593,6 +705,7 @@ UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             {},
         ),
         ("never drained", ops(ENQUEUED, claim("w0", 10, 20, 7)), {}),
+        ("it may have been deleted", ops(ENQUEUED, clean(6, 9), DRAINED), {}),
         ("drained before it was enqueued", ops(DRAINED, Op("w0", "enqueue", 920, 930, jobs=(7,))), {}),
         ("an unknown claim may have taken it", ops(ENQUEUED, claim("w0", 10, 20, outcome="info"), DRAINED), {}),
         (
@@ -607,18 +720,36 @@ UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             "an unknown enqueue may have made it",
             ops(Op("setup", "enqueue", 0, 5, outcome="info", requested=1), claim("w0", 10, 20, 7)),
             {},
-        )
+        ),
+        ("a submit may have made it", ops(ENQUEUED, submit("w1", 6, 9, 1, 1), claim("w0", 10, 20, 3)), {}),
     ],
     "batch-limit": [("no claim", ops(ENQUEUED), {})],
     "no-false-empty": [("no enqueue", ops(claim("w0", 10, 20)), {})],
     "claim-order": [("no claim", ops(ENQUEUED), {})],
-    "terminal-once": [("no complete", ops(ENQUEUED), {})],
+    "terminal-once": [
+        ("no complete", ops(ENQUEUED), {}),
+        (
+            "deleted, and the id may have been given to a job of a run",
+            ops(
+                claim("w0", 10, 20, 7),
+                complete("w0", 22, 24, 7),
+                clean(26, 28),
+                submit("w0", 29, 35, 2, 1),
+                claim("w1", 40, 50, 7),
+                complete("w1", 52, 54, 7),
+            ),
+            {},
+        ),
+    ],
     "attempts-counted": [("no job was handed out", ops(claim("w0", 10, 20)), {})],
     "fenced-completion": [("no job was handed out", ops(claim("w0", 10, 20), complete("w0", 30, 40)), {})],
     "no-swallowed-error": [("the witness saw nothing", ops(claim("w0", 10, 20, 7)), {})],
     "lock-errors": [("no claim", ops(ENQUEUED), {})],
     "every-worker-served": [("no claim", History([ENQUEUED], processes=TWO_WORKERS), {})],
-    "statement-budget": [("one size only", rounds((10, 11), (10, 11)), {})],
+    "statement-budget": [
+        ("one size only", rounds((10, 11), (10, 11)), {}),
+        ("claims that failed obtained nothing, whatever the rounds say", rounds((1, 2), (10, 11), outcome="fail"), {}),
+    ],
     "witness-agrees": [("the witness saw nothing", ops(claim("w0", 10, 20, 7)), {})],
     "worker-guard": [("nobody was admitted", ops(Op("w0", "open", 10, 20, outcome="fail")), {})],
     "guard-released": [
@@ -641,6 +772,12 @@ NOT_APPLICABLE: list[tuple[str, History, dict[str, object]]] = [
     ("statement-budget", rounds((1, 2), (10, 11)), {"witness": "none"}),
     ("lock-errors", ops(claim("w0", 10, 20, outcome="fail", error="lock")), {"faults": True}),
 ]
+
+for more in (progress_histories, deletion_histories):
+    HOLDS |= more.HOLDS
+    BROKEN |= more.BROKEN
+    UNDECIDABLE |= more.UNDECIDABLE
+    NOT_APPLICABLE += more.NOT_APPLICABLE
 
 
 def cases(table: dict[str, list[tuple[object, ...]]]) -> list[object]:  # pragma: no branch
@@ -688,9 +825,12 @@ def test_what_nobody_can_tell_is_undecidable_with_a_reason(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_empty_history_is_undecidable(tmp_path: Path, name: str) -> None:
-    judgement = judge(tmp_path, name, History())
+    judgement = judge(tmp_path, name, History(), flush_interval_ns=1)
     assert judgement.state == "undecidable"
-    assert judgement.reason.startswith("The history has no ")
+    if name == "reads-answered":  # any one of several kinds would do
+        assert judgement.reason == "nothing was read"
+    else:
+        assert judgement.reason.startswith("The history has no ")
 
 
 @pytest.mark.parametrize(("name", "history", "context"), NOT_APPLICABLE)

@@ -12,13 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from literal_history import CONTEXT, History, Op, Process, Statement
+from random_work import INTERVAL_NS, TICK, random_work
 from slow_models import MODELS, Small, settle
+from slow_models_of_work import MODELS as MODELS_OF_WORK
 
 from harness.invariants import judging
 from harness.verdict import Finding
 
 PROCESSES = ("w0", "w1", "w2", "quiet")
 JOBS = (1, 2, "1", 3)
+ALL_MODELS = {**MODELS, **MODELS_OF_WORK}
 ERRORS = ("lock", "deadlock", "connection", "constraint")
 KINDS = ("claim", "claim", "claim", "complete", "complete", "fail", "heartbeat", "enqueue", "kill", "open", "close")
 
@@ -134,7 +137,15 @@ def distinct(statements: list[Statement]) -> list[Statement]:
 def key(finding: Finding) -> tuple[Any, ...]:
     """What a model says of the same finding."""
     job = json.dumps(finding.facts.get("job"))
+    wrong = finding.facts.get("wrong")
     return {
+        "write-budget": (frozenset(finding.operations),),
+        "pool-exhausted": (finding.facts.get("process"), finding.facts.get("waited_ns"), finding.operations),
+        "progress-fresh": (*finding.operations[1:], job),
+        "progress-monotonic": (*finding.operations[1:], wrong),
+        "submit-atomic": (finding.facts.get("run"), wrong),
+        "delete-one-transaction": finding.operations,
+        "reads-answered": finding.operations,
         "no-double-claim": (frozenset(finding.operations), job),
         "terminal-once": (frozenset(finding.operations), job),
         "no-lost-job": (job,),
@@ -153,13 +164,20 @@ WHOLE_KEYS = {  # a finding has all that a model says
     "statement-budget",
     "witness-agrees",
     "every-worker-served",
+    "write-budget",
+    "pool-exhausted",
+    "progress-fresh",
+    "progress-monotonic",
+    "submit-atomic",
+    "delete-one-transaction",
+    "reads-answered",
 }
 
 
 def candidates(finding: Finding) -> set[tuple[Any, ...]]:
     """What a model may say of the same finding, where the finding names more operations than the model's key."""
-    job = json.dumps(finding.facts.get("job"))
-    return {k for n in finding.operations for k in ((n,), (n, job), (n, job, finding.facts.get("wrong")))}
+    job, wrong = json.dumps(finding.facts.get("job")), finding.facts.get("wrong")
+    return {k for n in finding.operations for k in ((n,), (n, job), (n, wrong), (n, job, wrong))}
 
 
 @pytest.mark.parametrize("lease_ns", [None, 9])
@@ -173,7 +191,29 @@ def candidates(finding: Finding) -> set[tuple[Any, ...]]:
 def test_sql_and_models_find_the_same_violations(
     history: History, lease_ns: int | None, changes: Mapping[str, object]
 ) -> None:
-    context = {**CONTEXT, "lease_ns": lease_ns, **changes}
+    judge_both_ways(history, {**CONTEXT, "lease_ns": lease_ns, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"lease_ns": 12 * TICK},
+        {"semantics": "at-least-once", "database": "postgres"},
+        {"semantics": "at-most-once"},
+    ],
+    ids=["exactly", "leased", "at-least", "at-most"],
+)
+@pytest.mark.parametrize("seed", range(6))
+def test_sql_and_models_find_the_same_violations_of_work(changes: Mapping[str, object], seed: int) -> None:
+    judge_both_ways(random_work(seed, 60), {**CONTEXT, "flush_interval_ns": INTERVAL_NS, **changes})
+
+
+def test_every_invariant_has_a_model() -> None:
+    assert set(ALL_MODELS) == set(judging.NAMES)
+
+
+def judge_both_ways(history: History, context: dict[str, object]) -> None:
     smalls = list(settle(history, context))
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(judging, "FINDINGS_SHOWN", 1_000_000)
@@ -190,7 +230,7 @@ def compare(name: str, findings: tuple[Finding, ...], smalls: list[Small]) -> No
     schedule_of = {done.number: n for n, small in enumerate(smalls) for done in small.ops}
     nowhere = [str(key(finding)) for finding in findings if not finding.operations]
     for n, small in enumerate(smalls):
-        expected = MODELS[name](small)
+        expected = ALL_MODELS[name](small)
         mine = [finding for finding in findings if finding.operations and schedule_of[finding.operations[0]] == n]
         whole = {key(finding) for finding in mine}
         if name in WHOLE_KEYS:

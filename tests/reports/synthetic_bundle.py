@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,26 +159,44 @@ def double_claim(system: str, database: str, **more: Any) -> Json:
     return broken(result(system, database), "no-double-claim", 1203, evidence, operations, **shown)
 
 
-def batches(system: str, database: str, per_job: float, base: float, *, timed: bool = False, **more: Any) -> Json:
-    """A claim-batch result whose claims take `base + per_job * batch` statements."""
-    statements = {b: base + per_job * b for b in BATCHES}
+def batches(
+    system: str,
+    database: str,
+    per_job: float,
+    base: float,
+    *,
+    scenario: str = "claim-batch",
+    sizes: Sequence[int] = BATCHES,
+    acquired: bool = False,
+    baseline: str = "reference:select-then-update",
+    timed: bool = False,
+    **more: Any,
+) -> Json:
+    """A result whose rounds (claims, deletes, submits) take `base + per_job * size` statements, and as many acquisitions."""
+    statements = {b: base + per_job * b for b in sizes}
     times = [
         {
             "latency_ms": latency,
             "batch": b,
-            "baseline": "reference:select-then-update",
+            "baseline": baseline,
             "baseline_ms": [(1 + b) * (0.09 + latency) * s for s in (0.9, 1.0, 1.04, 1.2, 0.97)],
             "system_ms": [(0.35 + 0.004 * b + latency) * s for s in (0.92, 1.0, 1.1, 1.3, 0.99)],
             "ratio": {"median": m, "low": m * 0.92, "high": m * 1.1, "pairs": 5},
         }
         for latency in ((0, 1, 5, 20) if database == "postgres" else (0,))
-        for b in BATCHES
+        for b in sizes
         if latency * b < 5000
         for m in ((1 + b) * (0.09 + latency) / (0.35 + 0.004 * b + latency),)
     ]
     series = {
         "counts": [
-            {"batch": b, "statements": n, "transactions": 1.0, "round_trips": n if database == "postgres" else None}
+            {
+                "batch": b,
+                "statements": n,
+                "transactions": 1.0,
+                "round_trips": n if database == "postgres" else None,
+                "acquisitions": n if acquired else 0,
+            }
             for b, n in statements.items()
         ],
         "times": times if timed else [],
@@ -187,25 +207,144 @@ def batches(system: str, database: str, per_job: float, base: float, *, timed: b
     measurements = {
         "statements_per_job": {"value": per_job, "unit": "statements/job"},
         "statements_per_claim_at_100": {"value": statements[100], "unit": "statements"},
+        **(measured(reader_ms_p99=0.2, pool_peak=1.0) if acquired else {}),
     }
     judgements = [judged("statement-budget"), judged("witness-agrees")]
-    return result(
-        system, database, "claim-batch", series=series, measurements=measurements, judgements=judgements,
-        coverage={"operations": 410, "control": "caught"}, processes=[], **more,
+    base_result = result(
+        system, database, scenario, series=series, measurements=measurements, judgements=judgements,
+        coverage={"operations": 410, "control": "caught"}, processes=[],
     )  # fmt: skip
+    return {**base_result, **more}
 
 
-def n_plus_1(system: str, database: str, base: float = 1.0) -> Json:
-    """A control whose claim costs one statement for each job, caught by it."""
+def n_plus_1(system: str, database: str, base: float = 1.0, **more: Any) -> Json:
+    """A control whose round costs one statement for each job, caught by it."""
     operations = [
         operation(3, "w0", "round", 1.0, 9.0, requested=1, jobs=[1]),
         operation(9, "w0", "round", 20.0, 95.0, requested=1000, jobs=list(range(1000))),
     ]
     evidence: list[Json] = [{"operations": [3, 9], "statements_per_job": 1.0, "statements_per_claim": 1.0}]
     return broken(
-        batches(system, database, 1.0, base, right=False),
+        batches(system, database, 1.0, base, right=False, **more),
         "statement-budget", 1, evidence, operations, role="control", expected="statement-budget",
     )  # fmt: skip
+
+
+SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
+
+
+def quantiles(least: float, worst: float) -> list[Json]:
+    """Times in ms by share, from the least to the worst."""
+    return [{"share": share, "ms": least + (worst - least) * share**4} for share in SHARES]
+
+
+def measured(unit: str = "ms", **values: float) -> Json:
+    """Measurements of one unit."""
+    return {name: {"value": value, "unit": unit} for name, value in values.items()}
+
+
+def progress(system: str, database: str, writes: float, behind: list[Json], **more: Any) -> Json:
+    """A progress-updates result: six scans under the eyes of a screen."""
+    base = result(
+        system, database, "progress-updates",
+        coverage={"operations": 1442, "workers": 3, "scans": 6, "reports": 215, "reads": 1206, "kills": 1, "control": "caught"},
+        measurements={**measured("writes", writes_per_job=writes)},
+        judgements=[judged("write-budget"), judged("progress-fresh"), judged("progress-final"), judged("reads-answered")],
+        processes=[{"process": f"w{i}", "claims": 1, "jobs": 2, "empty": 0, "errors": 0} for i in range(3)],
+        series={"counts": [], "staleness": behind}, context={"scenario": "progress-updates", "flush_interval_ns": 500_000_000},
+    )  # fmt: skip
+    at = {each["share"]: each["ms"] for each in behind}
+    if at:
+        base["measurements"] |= measured(staleness_ms_p99=at[0.99], staleness_ms_worst=at[1.0])
+    return {**base, **more}
+
+
+def pool(system: str, database: str, waiting: Sequence[int], longest: float, timeouts: int = 0, **more: Any) -> Json:
+    """A pool-pressure result in which so many waited for a connection, one number for each 10 ms."""
+    base = result(
+        system, database, "pool-pressure",
+        coverage={"operations": 478, "workers": 1, "scans": 10, "reports": 440, "acquisitions": 471, "control": "caught"},
+        measurements={
+            **measured("acquisitions", pool_acquisitions=442.0 if timeouts else 16.0),
+            **measured(pool_wait_ms_p50=longest / 50, pool_wait_ms_p99=longest * 0.9, pool_wait_ms_max=longest),
+            **measured("time-outs", pool_timeouts=timeouts), **measured("connections", pool_peak=2.0),
+            **measured("writes", writes_per_job=40.8),
+        },
+        judgements=[judged("pool-exhausted"), judged("progress-final")], processes=[],
+        series={
+            "counts": [],
+            "pool_waiting": [{"ms": 10.0 * i, "waiting": n, "in_use": min(n, 2)} for i, n in enumerate(waiting)],
+        },
+    )  # fmt: skip
+    return {**base, **more}
+
+
+def churn(system: str, database: str, slow: float, deletion: float, **more: Any) -> Json:
+    """A cleanup-churn result whose slowest read took `slow` ms and the median deletion `deletion` ms."""
+    base = result(
+        system, database, "cleanup-churn",
+        coverage={"operations": 1307, "workers": 5, "reads": 226, "deletions": 103, "submits": 294, "control": "caught"},
+        measurements=measured(
+            reader_ms_p50=0.3, reader_ms_p99=slow * 0.8, reader_ms_max=slow,
+            deletion_ms_p50=deletion, deletion_ms_max=deletion * 9,
+        ),
+        judgements=[judged("delete-spares-running"), judged("delete-one-transaction"), judged("reads-answered")],
+        series={"counts": [], "reader_latency": quantiles(0.15, slow)},
+    )  # fmt: skip
+    return {**base, **more}
+
+
+def beyond_claiming(database: str) -> list[Json]:
+    """Roughly what a default run leaves of progress, pools, deletion and submits on one database."""
+    sizes = (1, 10, 100, 1_000, 10_000)
+    loop: Json = {"role": "control", "expected": "delete-one-transaction", "right": False}
+    deleting: Json = {"scenario": "bulk-delete", "acquired": True, "baseline": "defect:loop-delete"}
+    looped = broken(
+        batches("defect:loop-delete", database, 1.0, 0.0, sizes=sizes[:4], **deleting), "delete-one-transaction", 13,
+        [{"operations": [7], "process": "w0", "kind": "delete_many", "requested": 1000, "deleted": 1000,
+          "transactions": 1000, "acquisitions": 1000}],
+        [operation(7, "w0", "delete_many", 3.0, 281.0, requested=1000, jobs=list(range(20)))], **loop,
+    )  # fmt: skip
+    looped["series"]["left_out"] = [{"latency_ms": 0, "batch": 10_000, "reason": "it would take about 3 s to count"}]
+    waited = [
+        operation(
+            n, f"w0.{n}", "report_progress", 40.0 + n, 90.0 + n, outcome="fail", requested=1, jobs=[n],
+            error={"class": "sqlalchemy.exc.TimeoutError", "code": None, "message": "QueuePool limit of size 2 reached"},
+        )
+        for n in range(1, 4)
+    ]  # fmt: skip
+    return [
+        broken(
+            progress("reference:direct", database, 44.0, quantiles(0, 0)), "write-budget", 3,
+            [{"process": "w2", "jobs": 2, "writes": 88, "writes_per_job": 44.0, "operations": [12, 13]}],
+            [operation(n, f"w2.{n - 12}", "scan", 1.0 + n, 900.0 + n, jobs=[n]) for n in (12, 13)],
+            role="control", expected="write-budget", right=False,
+        ),
+        progress("reference:batched", database, 4.0, quantiles(0, 490)),
+        progress("reference:debounced", database, 1.2, quantiles(0, 420)),
+        progress("reference:redis", database, 1.2, quantiles(0, 0)),
+        broken(
+            pool("reference:direct", database, [1, 5, 8, 8, 3, 0] * 20, 52.5, 32), "pool-exhausted", 32,
+            [{"process": "w0", "pool": 1, "size": 2, "waited_ns": 50_200_000, "operations": [1, 2, 3]}], waited,
+            role="control", expected="pool-exhausted", right=False,
+        ),
+        pool("reference:batched", database, [0, 1, 0, 0], 0.8),
+        pool("reference:debounced", database, [0, 0], 0.6),
+        looped,
+        batches("reference:delete-many", database, 0.0, 1.0, sizes=sizes, timed=True, **deleting),
+        broken(
+            churn("defect:loop-delete", database, 16.6, 5.7), "delete-one-transaction", 70,
+            [{"operations": [49], "process": "cleaner", "kind": "wipe_all", "requested": None, "deleted": 3,
+              "transactions": 21, "acquisitions": 0}],
+            [operation(49, "cleaner", "wipe_all", 36.0, 58.0)], **loop,
+        ),
+        churn("reference:delete-many", database, 10.7, 0.6),
+        n_plus_1("defect:partial-submit", database, scenario="atomic-submit", sizes=sizes[:4]),
+        batches(
+            "reference:submit-run", database, 0.0, 2.0, scenario="atomic-submit", sizes=sizes[:4], timed=True,
+            baseline="defect:partial-submit",
+        ),
+    ]  # fmt: skip
 
 
 def catalogue() -> list[Json]:
@@ -267,11 +406,13 @@ def catalogue() -> list[Json]:
             coverage={"operations": 44},
             judgements=[judged("worker-guard")],
         ),
+        *beyond_claiming("sqlite"),
+        *beyond_claiming("postgres"),
     ]  # fmt: skip
 
 
 def write(folder: Path, results: list[Json] | None = None, verdict: str = "pass", **head: Any) -> Path:
-    """Write a bundle and give its folder; `head` replaces keys of bundle.json."""
+    """Write a bundle and give its folder; `head` replaces keys of bundle.json, a result's `context` is its context.json."""
     kept = catalogue() if results is None else results
     start: Json = {
         "schema": 1,
@@ -298,9 +439,13 @@ def write(folder: Path, results: list[Json] | None = None, verdict: str = "pass"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bundle.json").write_text(json.dumps({**start, **head}))
     for i, each in enumerate(kept):
-        name = f"{i:02d}-{each['scenario']}-{i}-{each['database']}"
+        scenario, database = (re.sub(r"[^a-z-]", "", each[key])[:20] for key in ("scenario", "database"))
+        name = f"{i:02d}-{scenario}-{i}-{database}"
         (folder / "results" / name).mkdir(parents=True)
-        (folder / "results" / name / "result.json").write_text(json.dumps({**each, "folder": name}))
+        kept_as = {key: value for key, value in each.items() if key != "context"}
+        (folder / "results" / name / "result.json").write_text(json.dumps({**kept_as, "folder": name}))
+        if "context" in each:
+            (folder / "results" / name / "context.json").write_text(json.dumps(each["context"]))
     listed = {
         "results": [r for r in kept if r["role"] == "subject"],
         "controls": [r for r in kept if r["role"] != "subject"],

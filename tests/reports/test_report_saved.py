@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_bundle import catalogue, result, write
+from synthetic_bundle import Json, catalogue, churn, operation, pool, progress, quantiles, result, write
 
 from harness.errors import BundleUnreadable
 from reports.saved import load
@@ -38,6 +38,11 @@ def cut(name: str) -> Callable[[Path], None]:
     return damage
 
 
+def series_of(name: str, *rows: Json) -> Callable[[Path], None]:
+    """Replace one series of the first result."""
+    return edit(FIRST, lambda document: document["series"].update({name: list(rows)}))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -59,6 +64,31 @@ def cut(name: str) -> Callable[[Path], None]:
         ),
         (edit(FIRST, lambda d: d["judgements"][0].update(count=True)), r"`count` should be a whole number but is True"),
         (edit("results.json", lambda d: d["results"].append({})), r"lists 3 results but 2 are in results/"),
+        (series_of("staleness", {"share": 1.5, "ms": 3}), r"`share` should be a number from 0 to 1 but is 1.5"),
+        (series_of("staleness", {"share": 0.5, "ms": -3}), r"`ms` should be a number from 0 on but is -3"),
+        (
+            series_of("reader_latency", {"share": 0.5}),
+            r"an item of `reader_latency`: `ms` should be a number but is None",
+        ),
+        (series_of("reader_latency", {"share": "all", "ms": 3}), r"`share` should be a number but is 'all'"),
+        (series_of("pool_waiting", {"ms": 0, "waiting": 1.5, "in_use": 1}), r"`waiting` should be a whole number"),
+        (
+            series_of("pool_waiting", {"ms": 0, "waiting": -1, "in_use": 1}),
+            r"`waiting` should be a whole number from 0",
+        ),
+        (series_of("pool_waiting", {"ms": 0, "waiting": 1}), r"`in_use` should be a whole number but is None"),
+        (
+            edit(FIRST, lambda d: d["series"].update(pool_waiting={"ms": 0})),
+            r"`pool_waiting` should be a list but is \{'ms': 0\}",
+        ),
+        (
+            series_of("counts", {"batch": 1, "statements": 1, "transactions": 1, "acquisitions": "none"}),
+            r"`acquisitions` should be a number but is 'none'",
+        ),
+        (
+            lambda folder: (folder / FIRST).with_name("context.json").write_text('{"flush_interval_ns": "soon"}'),
+            r"context\.json: `flush_interval_ns` should be a number but is 'soon'",
+        ),
     ],
 )
 def test_a_damaged_bundle_is_refused_in_one_sentence(
@@ -86,6 +116,44 @@ def test_the_latest_of_a_folder_of_bundles_is_read(tmp_path: Path) -> None:
 def test_keys_this_version_does_not_know_are_ignored(tmp_path: Path) -> None:
     folder = write(tmp_path / "b", [result("a", surprise={"deep": [1]})], news=True)
     assert load(folder).results[0].system == "a"
+
+
+def test_the_series_of_the_later_scenarios_are_read_in_order(tmp_path: Path) -> None:
+    told = [
+        progress("a", "sqlite", 4.0, list(reversed(quantiles(0, 490)))),
+        pool("b", "sqlite", [0, 8, 1], 50.0),
+        churn("c", "sqlite", 16.0, 5.0),
+    ]
+    told[1]["series"]["pool_waiting"].reverse()
+    screen, waits, reads = load(write(tmp_path / "b", told)).results
+    assert [(each.share, each.ms) for each in screen.staleness][:: len(screen.staleness) - 1] == [
+        (0.0, 0.0),
+        (1.0, 490.0),
+    ]
+    assert [each.share for each in screen.staleness] == sorted(each.share for each in screen.staleness)
+    assert screen.flush_ms == 500
+    assert [(each.ms, each.waiting, each.in_use) for each in waits.pool_waiting] == [(0, 0, 0), (10, 8, 2), (20, 1, 1)]
+    assert reads.reader_latency[-1].ms == 16
+    assert (waits.staleness, waits.reader_latency, reads.pool_waiting, reads.flush_ms) == ((), (), (), None)
+
+
+def test_a_bundle_from_before_the_later_scenarios_has_none_of_their_series(tmp_path: Path) -> None:
+    old = result("a", scenario="claim-batch", series={"counts": [{"batch": 1, "statements": 2, "transactions": 1}]})
+    (read,) = load(write(tmp_path / "b", [old])).results
+    assert (read.staleness, read.reader_latency, read.pool_waiting, read.flush_ms) == ((), (), (), None)
+    assert [(each.acquisitions, each.round_trips) for each in read.counts] == [(None, None)]
+
+
+@pytest.mark.parametrize(
+    ("kept", "returned", "expected"),
+    [(20, None, (20, True)), (19, None, (19, False)), (20, 20, (20, False)), (20, 400, (400, False))],
+)
+def test_an_operation_says_whether_it_may_have_named_more_jobs_than_were_kept(
+    tmp_path: Path, kept: int, returned: int | None, expected: tuple[int, bool]
+) -> None:
+    one = operation(1, "w0", "read_run", 1.0, 2.0, jobs=list(range(kept)), returned=returned)
+    (read,) = load(write(tmp_path / "b", [result("a", operations=[one])])).results
+    assert (read.operations[1].returned, read.operations[1].clipped) == expected
 
 
 def test_a_killed_run_is_read_as_far_as_it_got_and_never_as_a_pass(tmp_path: Path) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from markupsafe import Markup
+from synthetic_bundle import result, write
 
 from reports import wording
+from reports.saved import load
 
+INVARIANTS = Path(__file__).parents[2] / "harness" / "invariants"
 SENTENCES: list[tuple[str, dict[str, Any], str]] = [
     (
         "no-double-claim",
@@ -187,6 +192,313 @@ SENTENCES: list[tuple[str, dict[str, Any], str]] = [
         {"process": "w0", "other_process": "w3", "together_ns": 4_000_000, "operations": [1, 2]},
         "w0 and w3 were both admitted to a single-worker file, for 4 ms at the same time.",
     ),
+    (
+        "write-budget",
+        {"process": "w2", "jobs": 2, "writes": 90, "writes_per_job": 45.0, "operations": [12, 13]},
+        "w2 wrote 90 times to tell the progress of 2 jobs: 45 a job, and 10 is the most that is allowed.",
+    ),
+    (
+        "write-budget",
+        {"process": "w2", "jobs": 1, "writes": 44, "writes_per_job": 44.0, "operations": [12]},
+        "w2 wrote 44 times to tell the progress of one job, and 10 is the most that is allowed.",
+    ),
+    (
+        "progress-fresh",
+        {
+            "job": 7,
+            "process": "screen",
+            "worker": "w1",
+            "told": 0.45,
+            "shown": 0.225,
+            "behind_ns": 1_704_000_000,
+            "allowed_ns": 1_030_000_000,
+            "operations": [60, 88],
+        },
+        "screen was shown job 7 at 0.23 although w1 had told 0.45, 1.70 s earlier; a change may take 1.03 s at most.",
+    ),
+    (
+        "progress-fresh",
+        {
+            "job": 7,
+            "process": "screen",
+            "worker": "w1",
+            "told": 0.45,
+            "shown": None,
+            "behind_ns": 1_704_000_000,
+            "allowed_ns": 1_030_000_000,
+            "operations": [60, 88],
+        },
+        "screen was shown nothing of job 7 although w1 had told 0.45, 1.70 s earlier; a change may take 1.03 s at most.",
+    ),
+    (
+        "progress-monotonic",
+        {
+            "job": 7,
+            "process": "screen",
+            "before": 0.5175,
+            "after": 0.4725,
+            "wrong": "went back",
+            "operations": [60, 88],
+        },
+        "screen was shown job 7 at 0.47 after it had been shown at 0.52: its progress went back.",
+    ),
+    (
+        "progress-monotonic",
+        {
+            "job": 7,
+            "process": "quiet",
+            "before": 0.99,
+            "after": 1.0,
+            "wrong": "changed after its end",
+            "operations": [60, 88],
+        },
+        "Job 7 was finished and shown at 0.99; later quiet was shown it at 1.",
+    ),
+    (
+        "progress-monotonic",
+        {
+            "job": 7,
+            "process": "quiet",
+            "before": None,
+            "after": 0.5,
+            "wrong": "changed after its end",
+            "operations": [60, 88],
+        },
+        "Job 7 was finished and shown without progress; later quiet was shown it at 0.50.",
+    ),
+    (
+        "progress-final",
+        {"job": 7, "worker": "w1", "kind": "complete", "told": 0.99, "shown": 0.9, "operations": [60, 61, 88]},
+        "w1 told 0.99 of job 7 and then completed it, yet whoever read it after that was shown 0.90.",
+    ),
+    (
+        "progress-final",
+        {"job": 7, "worker": "w1", "kind": "fail", "told": 0.99, "shown": 0.9, "operations": [60, 61, 88]},
+        "w1 told 0.99 of job 7 and then gave it back, yet whoever read it after that was shown 0.90.",
+    ),
+    (
+        "progress-final",
+        {"job": 7, "worker": "w1", "kind": "close", "told": 0.99, "shown": None, "operations": [60, 61, 88]},
+        "w1 told 0.99 of job 7 and then closed the queue, yet whoever read it after that was shown no progress.",
+    ),
+    (
+        "pool-exhausted",
+        {"process": "w0", "pool": 1, "size": 2, "waited_ns": 50_220_036, "operations": [73]},
+        "w0 asked a pool of 2 for a connection, waited for 50.2 ms and was given none.",
+    ),
+    (
+        "pool-exhausted",
+        {"process": "w0", "pool": 1, "size": 2, "waited_ns": 0, "operations": [73]},
+        "w0 asked a pool of 2 for a connection and was refused at once.",
+    ),
+    (
+        "delete-exact",
+        {
+            "process": "w0",
+            "job": None,
+            "wrong": "the count is wrong",
+            "requested": 5,
+            "expected": 2,
+            "deleted": 5,
+            "error": None,
+            "operations": [40],
+        },
+        "w0 asked to delete 5, of which 2 could be deleted; the answer was 5.",
+    ),
+    (
+        "delete-exact",
+        {
+            "process": "w0",
+            "job": None,
+            "wrong": "it was refused",
+            "requested": 40_000,
+            "expected": None,
+            "deleted": None,
+            "error": "sqlite3.OperationalError: too many SQL variables",
+            "operations": [40],
+        },
+        "w0 asked to delete 40,000 and was refused: sqlite3.OperationalError: too many SQL variables.",
+    ),
+    (
+        "delete-exact",
+        {
+            "process": "victim",
+            "job": None,
+            "wrong": "half of it was deleted",
+            "requested": 20_000,
+            "expected": 0,
+            "deleted": 411,
+            "error": None,
+            "operations": [40, 44],
+        },
+        "victim was cut off while it deleted 20,000, and 411 of them are gone: neither all nor none.",
+    ),
+    (
+        "delete-exact",
+        {
+            "process": None,
+            "job": 7,
+            "wrong": "nobody deleted it, and it is gone",
+            "requested": None,
+            "expected": None,
+            "deleted": None,
+            "error": None,
+            "operations": [44],
+        },
+        "Job 7 is gone, and nobody had asked to delete it.",
+    ),
+    (
+        "delete-exact",
+        {
+            "process": None,
+            "job": 7,
+            "wrong": "it was deleted, and is still there",
+            "requested": None,
+            "expected": None,
+            "deleted": None,
+            "error": None,
+            "operations": [44],
+        },
+        "Job 7 is still there, though it was said to be deleted.",
+    ),
+    (
+        "delete-one-transaction",
+        {
+            "process": "w0",
+            "kind": "delete_many",
+            "requested": 10,
+            "deleted": 10,
+            "transactions": 10,
+            "acquisitions": 10,
+            "operations": [7],
+        },
+        "w0’s delete_many of 10 took 10 transactions and 10 connections of the pool instead of one of each.",
+    ),
+    (
+        "delete-one-transaction",
+        {
+            "process": "cleaner",
+            "kind": "wipe_all",
+            "requested": None,
+            "deleted": 3,
+            "transactions": 21,
+            "acquisitions": 0,
+            "operations": [49],
+        },
+        "cleaner’s wipe_all of 3 took 21 transactions instead of one.",
+    ),
+    (
+        "delete-one-transaction",
+        {
+            "process": "cleaner",
+            "kind": "wipe_all",
+            "requested": None,
+            "deleted": None,
+            "transactions": 1,
+            "acquisitions": 4,
+            "operations": [49],
+        },
+        "cleaner’s wipe_all took 4 connections of the pool instead of one.",
+    ),
+    (
+        "delete-one-transaction",
+        {
+            "process": "w0",
+            "kind": "delete_many",
+            "requested": 0,
+            "deleted": 0,
+            "transactions": 0,
+            "acquisitions": 1,
+            "operations": [7],
+        },
+        "w0 was given nothing to delete, and troubled the database or its pool all the same.",
+    ),
+    (
+        "delete-spares-running",
+        {
+            "job": 13,
+            "process": "w3",
+            "reader": "reader4",
+            "wrong": "not listed while it was held",
+            "operations": [33, 62],
+        },
+        "w3 held job 13, but reader4 was shown a status without it meanwhile.",
+    ),
+    (
+        "delete-spares-running",
+        {"job": 13, "process": "w3", "reader": None, "wrong": "complete was refused", "operations": [33, 62, 73]},
+        "w3 held job 13 and could not complete it, though nobody else had been handed it: something that deletes was at work meanwhile.",
+    ),
+    (
+        "submit-atomic",
+        {
+            "process": "reader0",
+            "run": "2",
+            "wrong": "it had some of its jobs only",
+            "jobs": 22,
+            "submitted": 50,
+            "times": 6,
+            "operations": [3, 4],
+        },
+        "reader0 was shown run 2 with 22 jobs; it was submitted with 50.",
+    ),
+    (
+        "submit-atomic",
+        {
+            "process": "reader0",
+            "run": "2",
+            "wrong": "its jobs were listed without it",
+            "jobs": 22,
+            "submitted": None,
+            "times": 6,
+            "operations": [3, 4],
+        },
+        "reader0 was shown jobs of run 2, but not the run.",
+    ),
+    (
+        "submit-atomic",
+        {
+            "process": "reader0",
+            "run": "2",
+            "wrong": "it was not there",
+            "jobs": None,
+            "submitted": 50,
+            "times": 1,
+            "operations": [3, 4],
+        },
+        "reader0 was told that there is no run 2, though it had been submitted by then.",
+    ),
+    (
+        "reads-answered",
+        {
+            "process": "reader3",
+            "kind": "status_all",
+            "outcome": "info",
+            "error_class": "sqlite3.OperationalError",
+            "error_code": "SQLITE_BUSY",
+            "error_message": "database is locked",
+            "operations": [9],
+        },
+        "reader3’s status_all got no answer, but sqlite3.OperationalError: database is locked.",
+    ),
+    (
+        "reads-answered",
+        {
+            "process": "reader3",
+            "kind": "status_all",
+            "outcome": "info",
+            "error_class": "TimeoutError",
+            "error_code": None,
+            "error_message": None,
+            "operations": [9],
+        },
+        "reader3’s status_all got no answer, but TimeoutError.",
+    ),
+    (
+        "guard-released",
+        {"process": "w4", "after_death_ns": 1_250_000_000, "operations": [30]},
+        "w4 was refused 1.25 s after the last holder of the file had died, and nobody was admitted since.",
+    ),
 ]
 
 
@@ -197,6 +509,62 @@ def test_each_invariant_has_its_sentence(invariant: str, facts: dict[str, Any], 
 
 def test_every_invariant_that_has_a_sentence_is_tested_here() -> None:
     assert {invariant for invariant, _, _ in SENTENCES} == set(wording._SENTENCES)
+
+
+@pytest.mark.parametrize(("invariant", "facts"), [(invariant, facts) for invariant, facts, _ in SENTENCES])
+def test_sentences_are_made_of_what_their_query_returns(invariant: str, facts: dict[str, Any]) -> None:
+    """A column that was renamed in the query would silently turn its sentence into a list of facts."""
+    query = (INVARIANTS / f"{invariant.replace('-', '_')}.sql").read_text(encoding="utf-8")
+    columns = set(re.findall(r"\w+", query))
+    assert facts.keys() <= columns
+    if "wrong" in facts:
+        assert f"'{facts['wrong']}'" in query
+
+
+@pytest.mark.parametrize("invariant", ["progress-monotonic", "progress-final", "delete-exact", "submit-atomic"])
+def test_a_violation_of_another_kind_than_those_known_is_told_by_its_facts(invariant: str) -> None:
+    facts = {"process": "w0", "worker": "w0", "job": 7, "told": 1, "shown": 0, "kind": "explode", "wrong": "it burst"}
+    told = wording.tell(invariant, {**facts, "before": 0, "after": 1, "run": "2"})
+    assert told.sentence.striptags().startswith(f"{invariant} does not hold: process w0")
+    assert "wrong it burst" in told.sentence.striptags()
+
+
+def test_what_a_sentence_was_chosen_by_is_not_said_again_beside_it() -> None:
+    facts = {"process": "reader0", "run": "2", "wrong": "it had some of its jobs only", "jobs": 2, "submitted": 5}
+    assert wording.tell("submit-atomic", {**facts, "times": 6}).rest == {"times": Markup("6")}
+
+
+@pytest.mark.parametrize(
+    ("covered", "said"),
+    [
+        (
+            {
+                "operations": 479,
+                "workers": 1,
+                "jobs": 10,
+                "scans": 10,
+                "reports": 440,
+                "reads": 20,
+                "acquisitions": 471,
+            },
+            "1 worker, 10 jobs, 10 deep scans, 440 changes, 20 reads, 471 acquisitions, 479 operations",
+        ),
+        (
+            {"scans": 1, "reports": 1, "reads": 1, "deletions": 1, "submits": 1, "acquisitions": 1, "kills": 1},
+            "1 deep scan, 1 change, 1 read, 1 deletion, 1 submit, 1 acquisition, 1 kill",
+        ),
+        (
+            {"kills": 2, "submits": 36, "deletions": 21, "opens": 22, "statements": 9, "elephants": 3, "claims": 0},
+            "22 openings, 21 deletions, 36 submits, 2 kills, 9 statements, 3 elephants",
+        ),
+        ({"elephants": 1, "control": "caught"}, "1 elephant, control caught"),
+    ],
+)
+def test_coverage_is_a_phrase_in_the_singular_and_the_plural(
+    tmp_path: Path, covered: dict[str, Any], said: str
+) -> None:
+    (kept,) = load(write(tmp_path / "b", [result("mine.py:Queue", coverage=covered)])).results
+    assert wording.coverage(kept) == said
 
 
 def test_an_invariant_of_the_user_is_told_by_its_facts() -> None:

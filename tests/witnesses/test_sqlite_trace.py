@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy
 
 from harness.errors import UsageError
+from harness.witnesses import sqlite_trace
 from harness.witnesses.sqlite_trace import SqliteTrace
 
 Seen = Callable[[], list[dict[str, Any]]]
@@ -169,6 +170,45 @@ def test_each_execution_of_executemany_is_a_statement(file: str, seen: Seen) -> 
     connection.commit()
     assert [x["kind"] for x in seen()[1:]] == ["begin", "write", "write", "write", "write", "write", "commit"]
     assert connection.execute("SELECT count(*) FROM jobs WHERE status IN ('a', 'b', 'c')").fetchone() == (5,)
+
+
+def test_a_cascade_is_not_listened_to_and_the_next_statement_is(
+    file: str, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite says the outer statement again for each row a cascade touches, each time with its parameters written out."""
+    said: list[str] = []
+    started = sqlite_trace._Watch.started
+
+    def listen(watch: Any, text: str) -> None:
+        said.append(text)
+        started(watch, text)
+
+    monkeypatch.setattr(sqlite_trace._Watch, "started", listen)
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("CREATE TABLE actions (job INTEGER REFERENCES jobs (id) ON DELETE CASCADE)")
+    connection.executemany("INSERT INTO jobs (id) VALUES (?)", [(n,) for n in range(100, 600)])
+    connection.executemany("INSERT INTO actions VALUES (?)", [(n,) for n in range(100, 600)])
+    seen()
+    said.clear()
+    delete = "DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
+    connection.execute(delete, (f"[{','.join(map(str, range(100, 300)))}]",))
+    assert len(said) == 2  # the statement, and the first of its repetitions
+    connection.executemany("DELETE FROM jobs WHERE id BETWEEN ? AND ?", [(300, 399), (400, 499)])
+    connection.execute("SELECT count(*) FROM actions").fetchall()
+    own: list[str] = []
+    connection.set_trace_callback(own.append)
+    connection.execute("DELETE FROM jobs WHERE id >= 500")
+    assert len(own) > 100  # a callback of the user's gets all that it would have got
+    assert [(x["kind"], x["commits"]) for x in seen()] == [("write", True)] * 3 + [("read", True), ("write", True)]
+
+
+def test_a_watched_connection_takes_as_many_variables_as_sqlite_does_by_itself(file: str, seen: Seen) -> None:
+    connection = sqlite3.connect(file)
+    connection.execute(f"SELECT {','.join('?' * 2000)}", range(2000)).fetchall()
+    with pytest.raises(sqlite3.OperationalError, match="too many SQL variables"):
+        connection.execute(f"SELECT 1 WHERE 1 IN ({','.join('?' * 32_767)})", range(32_767))
+    seen()
 
 
 def test_statements_inside_triggers_do_not_count(file: str, seen: Seen) -> None:
