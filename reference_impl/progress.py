@@ -255,13 +255,15 @@ class ViaRedis:
 
     What Redis holds is only ever ahead of the database. It may restart empty or be gone: what was reported is kept here as well, the
     database gets it at the next interval and on every flush, and Redis gets it again with the next change. A screen remembers the most
-    it has seen of a claim, so that it does not go back to what the database has.
+    it has seen of a claim, so that it does not go back to what the database has. `namespace` gives the name of the queue, under which
+    its keys are; it may ask the database, and is called when it is first needed.
     """
 
     def __init__(
         self,
         write: Write,
         redis_url: str,
+        namespace: Callable[[], str],
         *,
         flush_interval: float = FLUSH_INTERVAL_SECONDS,
         patience_seconds: float = PATIENCE_SECONDS,
@@ -269,6 +271,7 @@ class ViaRedis:
         import redis  # noqa: PLC0415  # only who keeps progress in Redis needs it
 
         self._redis: redis.Redis = redis.Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2)
+        self._namespace = namespace
         self._seconds = max(60, int(20 * flush_interval))
         self._synced = Buffered(write, Batched(flush_interval, 2**62), patience_seconds=patience_seconds)
         self._seen: dict[tuple[int, int], float] = {}  # by claim, the last read last
@@ -289,7 +292,7 @@ class ViaRedis:
 
         seen = self._seen.pop((job, token), None)
         with suppress(redis.RedisError):  # the database is behind by one interval at most
-            held = self._redis.get(_key(job, token))
+            held = self._redis.get(self._key(job, token))
             if held is not None and (seen is None or float(held) > seen):
                 seen = float(held)
         if seen is not None:
@@ -310,9 +313,8 @@ class ViaRedis:
     def _publish(self, changes: Sequence[Change]) -> None:
         with self._redis.pipeline(transaction=False) as pipeline:
             for change in changes:
-                pipeline.set(_key(change.job, change.token), change.fraction, ex=self._seconds)
+                pipeline.set(self._key(change.job, change.token), change.fraction, ex=self._seconds)
             pipeline.execute()
 
-
-def _key(job: int, token: int) -> str:
-    return f"progress:{job}:{token}"
+    def _key(self, job: int, token: int) -> str:
+        return f"progress:{self._namespace()}:{job}:{token}"

@@ -35,6 +35,7 @@ class RedisProgress(Queue):
     """
 
     services: ClassVar[tuple[str, ...]] = ("redis",)
+    _identity: str | None = None
 
     def _writer(self) -> ProgressWriter:
         if self.redis_url is None:
@@ -42,6 +43,12 @@ class RedisProgress(Queue):
         return ViaRedis(
             self._write_progress,
             self.redis_url,
+            self._namespace,
             flush_interval=self.flush_interval,
             patience_seconds=self.patience_seconds,
         )
+
+    def _namespace(self) -> str:
+        if self._identity is None:
+            ((self._identity,),) = self._run("read_identity")
+        return str(self._identity)

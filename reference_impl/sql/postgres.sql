@@ -41,6 +41,10 @@ CREATE TABLE actions (
 -- A job's actions, for those who delete a job.
 CREATE INDEX actions_of_job ON actions (job)
 
+-- name: create_identity
+-- A name of this queue's own, one row: two queues may share one Redis, and their jobs have the same ids.
+CREATE TABLE identity AS SELECT gen_random_uuid()::text AS id
+
 -- name: create_deletable
 -- What a clean-up may delete: a run's jobs while none of them is running, under the run's tag; any other job that is not running.
 CREATE VIEW deletable AS
@@ -168,6 +172,10 @@ WHERE jobs.id = held.id
 -- name: read_progress
 -- The progress of one job, with the token of its last claim.
 SELECT token, progress FROM jobs WHERE id = %(job)s::bigint
+
+-- name: read_identity
+-- The queue's own name.
+SELECT id FROM identity
 
 -- name: submit_run
 -- Make a run and every job of a JSON array in it, in one statement: nobody sees one without the other. Their tag is the run's unless

@@ -42,6 +42,10 @@ CREATE TABLE actions (
 -- A job's actions, for those who delete a job.
 CREATE INDEX actions_of_job ON actions (job)
 
+-- name: create_identity
+-- A name of this queue's own, one row: two queues may share one Redis, and their jobs have the same ids.
+CREATE TABLE identity AS SELECT lower(hex(randomblob(8))) AS id
+
 -- name: create_deletable
 -- What a clean-up may delete: a run's jobs while none of them is running, under the run's tag; any other job that is not running.
 CREATE VIEW deletable AS
@@ -122,6 +126,10 @@ WHERE jobs.id = change.job AND jobs.token = change.token AND jobs.status = 'runn
 -- name: read_progress
 -- The progress of one job, with the token of its last claim.
 SELECT token, progress FROM jobs WHERE id = :job
+
+-- name: read_identity
+-- The queue's own name.
+SELECT id FROM identity
 
 -- name: make_run
 -- Make a run; its jobs are to follow in the same transaction, or others see it without them.

@@ -462,6 +462,24 @@ def test_redis_may_be_dead_when_a_job_ends_and_when_the_queue_is_closed(
 
 
 @needs_redis
+def test_two_queues_share_one_redis_though_their_jobs_have_the_same_ids(
+    via_redis: tuple[Queue, Queue], redis_at_hand: redis_server.RedisServer, tmp_path: Any
+) -> None:
+    worker, screen = via_redis
+    with closing(
+        SqliteRedis(f"sqlite:///{tmp_path}/other.db", redis_url=redis_at_hand.url, flush_interval=60)
+    ) as other:
+        other.install()
+        other.enqueue([{}])
+        (theirs,) = other.claim("w0", 1)
+        other.report_progress(theirs.job, 0.9)
+        assert shown(other, theirs.job, 0.9) == 0.9
+        (claim,) = worker.claim("w0", 1)
+        assert (claim.job, claim.token) == (theirs.job, theirs.token)
+        assert screen.read_progress(claim.job) is None
+
+
+@needs_redis
 def test_closing_lands_what_only_redis_had(via_redis: tuple[Queue, Queue]) -> None:
     worker, screen = via_redis
     (claim,) = worker.claim("w0", 1)
