@@ -42,11 +42,16 @@ class PlainWatcher(Watcher):
         """`console` takes the lines; with `quiet` only problems are told."""
         self.console = console
         self.quiet = quiet
+        self._at = ""
+
+    def began(self, case: Case) -> None:
+        """Take note of the case at work: the one before it may not have its verdict yet."""
+        self._at = f"{case.scenario.name} {case.subject.name}"
 
     def said(self, line: str) -> None:
         """Tell what happened inside a case."""
         if not self.quiet:
-            self.console.print(Text(f"      {line}", style="dim"), soft_wrap=True)
+            self.console.print(Text(f"      {self._at}: {line}", style="dim"), soft_wrap=True)
 
     def ended(self, result: Result) -> None:
         """Tell the verdict of a case."""
@@ -121,7 +126,7 @@ def result_line(result: Result) -> Text:
     shown = word(result)
     line = Text()
     line.append(f"{shown:<12}", style=STYLE.get(shown.lower(), "bold red"))
-    line.append(f" {document['scenario']:<12} {document['system']:<32} {document['database']:<9}")
+    line.append(f" {document['scenario']:<16} {document['system']:<34} {document['database']:<8}")
     if result.case.role == "control" and result.caught:
         expected = document["expected"]
         count = next(f["count"] for f in document["findings"] if f["invariant"] == expected)

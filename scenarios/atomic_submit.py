@@ -13,7 +13,7 @@ from scenarios.claiming import SETUP_SECONDS, install, must
 from scenarios.price import Comparison, compare
 
 SIZES: Final[Mapping[str, tuple[int, ...]]] = {"quick": (1, 10, 100, 1_000), "full": (1, 10, 100, 1_000, 10_000)}
-TIMED: Final[Mapping[str, tuple[int, ...]]] = {"quick": (1, 10, 100), "full": (1, 10, 100, 1_000)}
+TIMED: Final[Mapping[str, tuple[int, ...]]] = {"quick": (1, 100), "full": (1, 10, 100, 1_000)}
 LATENCIES_MS: Final = {"sqlite": (0.0,), "postgres": (0.0, 1.0)}
 BASELINE: Final = "defect:partial-submit"
 ROUND_SECONDS: Final = 120.0

@@ -15,7 +15,7 @@ SIZES: Final[Mapping[str, tuple[int, ...]]] = {
     "quick": (1, 10, 100, 1_000, 10_000),
     "full": (1, 10, 100, 1_000, 10_000, 100_000),
 }
-TIMED: Final[Mapping[str, tuple[int, ...]]] = {"quick": (1, 10, 100), "full": (1, 10, 100, 1_000, 10_000)}
+TIMED: Final[Mapping[str, tuple[int, ...]]] = {"quick": (1, 100), "full": (1, 10, 100, 1_000, 10_000)}
 LATENCIES_MS: Final = {"sqlite": (0.0,), "postgres": (0.0, 1.0)}
 BEYOND: Final = {
     "sqlite": 40_000,

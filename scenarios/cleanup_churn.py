@@ -15,8 +15,9 @@ WORK_SECONDS: Final = 0.04  # the longest pretended work on a job
 LOOK_SECONDS: Final = 0.3  # between two looks of a reader
 CLEAN_SECONDS: Final = 0.01  # between two clean-ups
 AHEAD: Final = 2  # runs submitted before one is claimed, so that a clean-up finds some that are about to run
-CLEANS: Final = 20  # clean-ups there must have been before it may end, on a machine however slow
-LONGEST_SECONDS: Final = 20.0
+PER_CLEAN: Final = 2  # runs of one worker for each clean-up, at most, or a slow one would never come to its end
+CLEANS: Final = 16  # clean-ups there must have been before it may end, on a machine however slow
+LONGEST_SECONDS: Final = 6.0
 CLEANER: Final = "cleaner"
 
 
@@ -38,9 +39,14 @@ class _Time:
 def churn(client: Client, batch: int, seconds: float) -> None:
     """Submit runs of `batch` jobs, claim as many jobs, work, complete; again until the time is over."""
     time_left = _Time(client, seconds)
+    submitted = 0
     while time_left.goes_on():
+        if submitted > PER_CLEAN * (client.finished() + PER_CLEAN):
+            client.pause(CLEAN_SECONDS)
+            continue
         for _ in range(AHEAD):
             client.submit_run(client.rng.choice(TAGS), [{"payload": None, "priority": 0} for _ in range(batch)])
+        submitted += AHEAD
         while (reply := client.claim(batch)).handles and time_left.goes_on():
             client.pause(client.rng.uniform(0, WORK_SECONDS))
             _complete(client, reply)
@@ -138,7 +144,7 @@ CLEANUP_CHURN = Scenario(
     evidence=("processes-ended", "operations-accounted", "cleaned-beside-work", "readers-overlapped", "control-caught"),
     control={"sqlite": "defect:delete-unguarded", "postgres": "defect:delete-unguarded"},
     loads={
-        "quick": Load(workers=5, jobs=20, batch=4, options={"readers": 50, "reader_processes": 10, "seconds": 1.2}),
+        "quick": Load(workers=5, jobs=20, batch=4, options={"readers": 50, "reader_processes": 10, "seconds": 1.0}),
         "full": Load(workers=5, jobs=20, batch=4, options={"readers": 50, "reader_processes": 50, "seconds": 5.0}),
     },
     needs=("claim", "complete", "submit_run", "clean_by_tag", "status_all"),

@@ -72,7 +72,7 @@ PROGRESS_UPDATES = Scenario(
             workers=3,
             jobs=6,
             batch=2,
-            options={**SHAPE, "flush_interval": 0.5, "pause_seconds": 0.012, "think_seconds": 1.5},
+            options={**SHAPE, "flush_interval": 0.4, "pause_seconds": 0.012, "think_seconds": 1.3},
         ),
         "full": Load(
             workers=4,
