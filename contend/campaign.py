@@ -371,6 +371,8 @@ def recheck(bundle: Bundle, extra: Sequence[Path] = ()) -> Iterator[Result]:
     for file in files:
         judging.load_file(file)
     for place in bundle.places():
+        if not (place / "context.json").exists():
+            continue  # the run was ended before this result had begun
         context = bundles.read_json(place / "context.json")
         scenario = catalogue.find(str(context.get("scenario")))
         saved = bundles.read_json(place / "result.json") if (place / "result.json").exists() else None

@@ -214,6 +214,16 @@ def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_process(number: sign
     assert len(again["results"]) >= 1
 
 
+def test_a_result_that_had_not_begun_when_its_run_was_ended_is_passed_over(tmp_path: Path) -> None:
+    status, _, said = contend_run(
+        "run", "claim-race", "--system", "reference:update-returning", "--database", "sqlite", cwd=tmp_path
+    )
+    assert status == 0, said
+    (tmp_path / "runs" / "latest" / "results" / "99-begun-by-its-folder-only").mkdir()
+    status, again, said = contend_run("check", "runs/latest", "--json", cwd=tmp_path)
+    assert (status, len(again["results"])) == (0, 1), said
+
+
 def test_a_killed_run_still_loads(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "contend", "run", "claim-race", "--database", "sqlite"],
@@ -326,7 +336,7 @@ def test_every_defect_of_reports_c_and_d_is_caught_by_its_own_invariant(database
 
 
 def test_a_replay_line_carries_the_options_it_was_run_with(tmp_path: Path) -> None:
-    options = ["--option", "experts=3", "--option", "changes=5", "--option", "flush_interval=0.4"]
+    options = ["--option", "experts=3", "--option", "changes=5", "--option", "flush_interval=0.45"]
     status, document, said = contend_run(
         "run", "progress-updates", "--system", "reference:direct", "--database", "sqlite", "--seed", "4",
         *options, "--json", cwd=tmp_path,
@@ -334,7 +344,7 @@ def test_a_replay_line_carries_the_options_it_was_run_with(tmp_path: Path) -> No
     assert status == 1, said
     (result,) = document["results"]
     assert result["coverage"]["reports"] <= 6 * (3 * 5 + 1) + 3
-    for option in ("experts=3", "changes=5", "flush_interval=0.4"):
+    for option in ("experts=3", "changes=5", "flush_interval=0.45"):
         assert f"--option {option}" in result["commands"]["again"]
     assert "--option think_seconds" not in result["commands"]["again"]
 
