@@ -294,3 +294,44 @@ def test_a_table_is_the_same_whether_it_is_read_at_once_or_from_its_file(
             found.append(connection.execute("FROM handles").fetchall())
     assert found[0] == found[1]
     assert len(found[0]) == 2
+
+
+def test_an_acquisition_is_given_back_by_its_own_process_in_its_own_schedule(tmp_path: Path) -> None:
+    """`n` counts within a process, so the same number means something else in another one, or another schedule."""
+    others = [ASKED | {"process": "w1", "asked": 20}, ASKED | {"schedule": 1, "asked": 30}]
+    merge(
+        lent(tmp_path, ASKED, *others, BACK | {"process": "w1", "returned": 44}, BACK | {"schedule": 1, "returned": 55})
+    )
+    columns = ("schedule", "process", "asked_ns", "returned_ns")
+    assert [tuple(row[name] for name in columns) for row in rows(tmp_path, "acquisitions")] == [
+        (0, "w0", 10, None),
+        (0, "w1", 20, 44),
+        (1, "w0", 30, 55),
+    ]
+
+
+def test_a_thread_has_operations_of_its_own_and_what_the_witness_sees_is_of_its_process(tmp_path: Path) -> None:
+    alive = {"e": "process", "process": "w0.3", "role": "thread", "pid": 4, "t": 1}
+    scan = {"e": "invoke", "op": 1, "kind": "scan", "phase": "main", "t": 10, "jobs": [7]}
+    told = {"e": "invoke", "op": 2, "kind": "report_progress", "phase": "main", "t": 12, "jobs": [7], "value": 0.5}
+    thread = lines(
+        alive, scan, told, {"e": "ok", "op": 2, "t": 14}, {"e": "ok", "op": 1, "t": 30}, {"e": "end", "t": 40}
+    )
+    claim = lines(CLAIM | {"t": 2}, GOT | {"t": 5})
+    write(tmp_path, {"w0": claim, "w0.3": thread}, witness=lines(seen("write", 3), seen("write", 13)))
+    merge(tmp_path)
+    assert [(o["process"], o["kind"], o["value"]) for o in rows(tmp_path, "operations")] == [
+        ("w0", "claim", None),
+        ("w0.3", "scan", None),
+        ("w0.3", "report_progress", "0.5"),
+    ]
+    assert {s["started_ns"]: s["operation"] for s in rows(tmp_path, "statements")} == {3: 1, 13: None}
+    assert [(p["process"], p["role"], p["ended"]) for p in rows(tmp_path, "processes")] == [("w0.3", "thread", "done")]
+
+
+@pytest.mark.parametrize("kind", ["round", "scan"])
+def test_what_encloses_operations_owns_no_statement(kind: str, tmp_path: Path) -> None:
+    enclosing = {"e": "invoke", "op": 2, "kind": kind, "phase": "main", "t": 11}
+    events = lines(CLAIM, enclosing, GOT | {"t": 20}, {"e": "ok", "op": 2, "t": 30})
+    merge(write(tmp_path, {"w0": events}, witness=lines(seen("write", 15), seen("write", 25))))
+    assert {s["started_ns"]: s["operation"] for s in rows(tmp_path, "statements")} == {15: 1, 25: None}

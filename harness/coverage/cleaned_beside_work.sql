@@ -2,7 +2,8 @@
 -- Remedy: Raise the option seconds, or --workers.
 WITH held AS (
   SELECT c.completed_ns AS from_ns, min(e.invoked_ns) AS until_ns
-  FROM handles c JOIN handles e ON e.process = c.process AND e.job = c.job AND e.kind = 'complete' AND e.invoked_ns >= c.completed_ns
+  FROM handles c JOIN handles e ON split_part(e.process, '.', 1) = split_part(c.process, '.', 1) AND e.job = c.job
+    AND e.kind = 'complete' AND e.invoked_ns >= c.completed_ns
   WHERE c.kind = 'claim' AND c.outcome = 'ok' GROUP BY c.operation, c.job, c.completed_ns
 ), cleaned AS (
   SELECT * FROM operations WHERE kind IN ('clean_by_tag', 'wipe_all') AND outcome = 'ok' AND returned > 0

@@ -17,15 +17,17 @@ WITH claims_done AS (
   FROM operations
   WHERE kind = 'scan' AND split_part(process, '.', 1) NOT IN (SELECT job ->> '$' FROM handles WHERE kind = 'kill')  -- half a job says little
   GROUP BY 1
-), written AS (  -- as the invariant write-budget counts: without claims, and without the one write that ends a job
-  SELECT sum(w.writes) - (SELECT count(*) FROM operations WHERE kind IN ('complete', 'fail') AND outcome = 'ok'
-                          AND split_part(process, '.', 1) IN (SELECT worker FROM scans)) AS writes,
-         sum(w.jobs) AS jobs
-  FROM (SELECT c.worker, c.jobs, count(s.kind) AS writes
-        FROM scans c LEFT JOIN (statements s LEFT JOIN operations o USING (operation))
-          ON s.process = c.worker AND s.kind = 'write' AND s.error_kind IS NULL AND s.started_ns >= c.from_ns
-             AND coalesce(o.kind NOT IN ('claim', 'enqueue', 'install'), true)
-        GROUP BY c.worker, c.jobs) w
+), telling AS (  -- as the invariant write-budget counts: what tells of progress, without the one write that ends a job
+  SELECT s.operation
+  FROM statements s LEFT JOIN operations o USING (operation) JOIN scans c ON c.worker = s.process AND s.started_ns >= c.from_ns
+  WHERE s.kind = 'write' AND s.error_kind IS NULL
+    AND coalesce(o.kind IN ('report_progress', 'flush_progress', 'complete', 'fail', 'close'), true)
+), ends AS (
+  SELECT least(o.requested, greatest(1, (SELECT count(*) FROM telling t WHERE t.operation = o.operation))) AS ends
+  FROM operations o JOIN scans c ON c.worker = split_part(o.process, '.', 1) AND o.invoked_ns >= c.from_ns
+  WHERE o.kind IN ('complete', 'fail') AND o.outcome <> 'fail'
+), written AS (
+  SELECT (SELECT count(*) FROM telling) - coalesce((SELECT sum(ends) FROM ends), 0) AS writes, sum(jobs) AS jobs FROM scans
 ), lent AS (
   SELECT (ended_ns - asked_ns) / 1e6 AS wait_ms, error_kind FROM acquisitions WHERE process IN (SELECT worker FROM scans)
 ), held AS (

@@ -14,7 +14,7 @@ WITH deaths AS (
 ), behind AS (
   SELECT r.operation, coalesce(max(r.invoked_ns - t.completed_ns) / 1e6, 0) AS ms
   FROM read r
-  LEFT JOIN told t ON t.job = r.job AND t.completed_ns <= r.invoked_ns AND t.fraction > r.shown + 1e-9
+  LEFT JOIN told t ON t.job = r.job AND t.completed_ns <= r.invoked_ns AND t.fraction > r.shown + 1e-6
   LEFT JOIN ended e ON e.job = r.job
   WHERE (e.ended_ns IS NULL OR r.invoked_ns < e.ended_ns)
     AND NOT EXISTS (SELECT 1 FROM told x JOIN deaths d USING (worker) WHERE x.job = r.job AND r.invoked_ns >= d.died_ns)

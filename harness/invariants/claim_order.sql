@@ -2,8 +2,8 @@
 -- Row: a claim got a job while a better one was free from before the claim was invoked until after it had returned; or an answer
 --   lists a better job right after a worse one. Better is: of greater priority; or of the same and earlier in the same enqueue, or
 --   from an enqueue that had returned before the other's was invoked. The better job had never been claimed (one given back may
---   rightly queue at the end). Claims that overlap a failed or unknown one are left out, and so are ids that
---   were given to more than one job, or may have been.
+--   rightly queue at the end). Claims that overlap a failed or unknown one are left out, and so are ids that were
+--   given to more than one job, or may have been, and jobs handed out before they were enqueued.
 -- Severity: violation
 -- Needs: enqueue, claim
 -- Requires: ordered
@@ -22,7 +22,7 @@ WITH places AS (  -- this order agrees with "better": only where a job before it
         p.priority, p.enqueue_operation, p.position AS enqueue_position, p.enqueue_asked_ns
     FROM handed_out AS h
     JOIN (SELECT * FROM places WHERE better_until_ns > first_claimed_ns) AS p USING (schedule, job)
-    WHERE p.better_until_ns > h.completed_ns
+    WHERE p.better_until_ns > h.completed_ns AND p.enqueue_asked_ns <= h.completed_ns
 ), suspects AS MATERIALIZED (
     SELECT d.*
     FROM doubtful AS d ASOF LEFT JOIN trouble AS t ON d.schedule = t.schedule AND d.completed_ns >= t.invoked_ns
@@ -62,7 +62,7 @@ WITH places AS (  -- this order agrees with "better": only where a job before it
     FROM (SELECT * FROM undisturbed_claims WHERE returned > 1) AS c
     JOIN handed_out AS h USING (schedule, operation)
     JOIN (SELECT * FROM jobs ANTI JOIN reused USING (schedule, job) WHERE enqueues = 1) AS j
-        ON j.schedule = h.schedule AND j.job = h.job
+        ON j.schedule = h.schedule AND j.job = h.job AND j.enqueue_asked_ns <= c.completed_ns
 )
 SELECT
     list_sort(list_distinct([operation, enqueue_operation, better_operation])) AS operations,

@@ -5,10 +5,11 @@
 -- Severity: violation
 -- Needs: delete_many
 -- Requires: none
--- Undecidable when: what was there is not known, as an enqueue, submit or claim of unknown outcome went before or a job was seen that
---   nobody is known to have made; or nothing was ever made.
+-- Undecidable when: what was there is not known, as an enqueue, submit or claim of unknown outcome went before, or a submit of jobs whose
+--   ids nobody read, or a job was seen that nobody is known to have made; or nothing was ever made.
 WITH submits AS (
-    SELECT schedule, value::VARCHAR AS run, invoked_ns, completed_ns FROM operations WHERE kind = 'submit_run' AND outcome = 'ok'
+    SELECT schedule, value::VARCHAR AS run, requested, invoked_ns, completed_ns
+    FROM operations WHERE kind = 'submit_run' AND outcome = 'ok'
 ), run_reads AS (
     SELECT schedule, operation, json_object('run', value -> '$.run')::VARCHAR AS run, completed_ns
     FROM operations WHERE kind = 'read_run' AND outcome = 'ok'
@@ -119,6 +120,10 @@ WITH submits AS (
     FROM (
         SELECT schedule, invoked_ns AS since_ns
         FROM operations WHERE kind IN ('enqueue', 'submit_run', 'claim', 'add_actions') AND outcome = 'info'
+        UNION ALL
+        SELECT s.schedule, s.invoked_ns
+        FROM submits AS s LEFT JOIN made AS m ON m.schedule = s.schedule AND m.parent = s.run AND m.asked_ns = s.invoked_ns
+        GROUP BY s.schedule, s.run, s.invoked_ns, s.requested HAVING count(m.thing) < s.requested
         UNION ALL
         SELECT schedule, 0 FROM handles AS h ANTI JOIN made AS m ON m.schedule = h.schedule AND m.thing = h.job
         WHERE h.kind IN ('claim', 'status_all') AND h.outcome = 'ok'

@@ -13,7 +13,7 @@ WITH drained AS (
     GROUP BY schedule
 ), loose AS (
     SELECT
-        j.schedule, j.job, j.claims, j.enqueue_operation, j.enqueued_ns, j.last_claimed_ns AS claimed_ns, j.enqueues,
+        j.schedule, j.job, j.claims, j.enqueue_operation, j.enqueue_asked_ns, j.enqueued_ns, j.last_claimed_ns AS claimed_ns, j.enqueues,
         arg_max(h.operation, h.completed_ns) AS claim_operation, arg_max(h.process, h.completed_ns) AS holder
     FROM jobs AS j
     LEFT JOIN handed_out AS h ON h.schedule = j.schedule AND h.job = j.job
@@ -36,8 +36,8 @@ SELECT
         WHEN d.drained_ns IS NULL THEN 'no claim of the quiet phase came back empty'
         WHEN d.drained_ns < o.enqueued_ns THEN 'no claim after it was enqueued came back empty in the quiet phase'
         WHEN o.enqueues > 1 THEN 'its id was given to more than one job'
-        WHEN o.claim_operation IS NULL AND u.latest_ns >= o.enqueued_ns THEN 'a claim of unknown outcome may have taken it'
-        WHEN y.latest_ns >= o.enqueued_ns THEN 'something that deletes may have taken it'
+        WHEN o.claim_operation IS NULL AND u.latest_ns >= o.enqueue_asked_ns THEN 'a claim of unknown outcome may have taken it'
+        WHEN y.latest_ns >= o.enqueue_asked_ns THEN 'something that deletes may have taken it'
         WHEN o.claim_operation IS NOT NULL AND d.drained_ns < o.claimed_ns THEN 'it was handed out after the queue had been drained'
         WHEN d.drained_ns < greatest(o.claimed_ns, h.renewed_ns) + c.lease_ns THEN 'its lease may still have been running'
     END AS undecided

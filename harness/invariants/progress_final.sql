@@ -1,5 +1,5 @@
 -- Claim: The most that was told of a job's progress has landed when the job is completed or given back, or its worker closed the queue.
--- Row: a read made after that end showed less than the job's holder had told before it.
+-- Row: a read made after that end showed less than the job's holder had told before it. Holder is who nobody can have taken the job from.
 -- Severity: violation
 -- Needs: report_progress, read_progress
 -- Requires: none
@@ -21,7 +21,7 @@ WITH stops AS (
     JOIN holds AS c ON c.schedule = s.schedule AND c.job = s.job AND split_part(c.process, '.', 1) = s.worker
     JOIN reports AS t ON t.schedule = s.schedule AND t.job = s.job AND t.worker = s.worker
         AND t.invoked_ns >= c.from_ns AND t.completed_ns <= least(s.invoked_ns, c.ended_ns)
-    WHERE c.from_ns = (
+    WHERE c.until_ns >= least(s.invoked_ns, c.ended_ns) AND c.from_ns = (
         SELECT max(l.completed_ns) FROM handed_out AS l
         WHERE l.schedule = s.schedule AND l.job = s.job AND l.completed_ns <= s.invoked_ns
     )

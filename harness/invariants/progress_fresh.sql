@@ -1,7 +1,7 @@
 -- Claim: A change of progress is on the screen within the flush interval and the time of one write.
 -- Row: a read of a job's progress that was still behind a change that the job's holder had reported that long before it, and half a second
---   for a busy machine. After the worker died only what it had reported that long before its death is owed: a killed worker loses one
---   interval at most. Nothing is owed of what was reported once the job was being completed or given back.
+--   for a busy machine. After the worker died, or the job may have been another's, only what had been reported that long before is owed: a
+--   killed worker loses one interval at most. Nothing is owed of what was reported once the job was being completed or given back.
 -- Severity: violation
 -- Needs: report_progress, read_progress
 -- Requires: interval
@@ -13,8 +13,9 @@ WITH allowance AS (  -- a write may wait for its lock at the beginning of its tr
     FROM context AS c
 ), ahead AS (
     SELECT
-        r.schedule, r.job, r.operation AS read_operation, r.process, r.invoked_ns AS read_ns, r.fraction AS shown,
-        t.operation AS report_operation, t.worker, t.completed_ns AS told_ns, t.fraction AS told, d.died_ns
+        r.schedule, r.job, r.operation AS read_operation, r.process, r.fraction AS shown,
+        t.operation AS report_operation, t.worker, t.completed_ns AS told_ns, t.fraction AS told,
+        least(r.invoked_ns, d.died_ns, CASE WHEN c.ended_ns IS NULL OR c.until_ns < c.ended_ns THEN c.until_ns END) AS due_ns
     FROM readings AS r
     JOIN holds AS c ON c.schedule = r.schedule AND c.job = r.job AND c.from_ns = r.claimed_ns
     JOIN reports AS t ON t.schedule = r.schedule AND t.job = r.job AND t.worker = split_part(c.process, '.', 1)
@@ -23,10 +24,10 @@ WITH allowance AS (  -- a write may wait for its lock at the beginning of its tr
     LEFT JOIN deaths AS d ON d.schedule = t.schedule AND d.process = t.worker
 ), late AS (
     SELECT
-        schedule, job, read_operation, process, read_ns, shown, any_value(worker) AS worker, min(told_ns) AS told_ns,
+        schedule, job, read_operation, process, shown, any_value(worker) AS worker, min(told_ns) AS told_ns,
         min_by(report_operation, told_ns) AS report_operation, min_by(told, told_ns) AS told,
-        least(read_ns, coalesce(any_value(died_ns), read_ns)) - min(told_ns) AS behind_ns
-    FROM ahead GROUP BY schedule, job, read_operation, process, read_ns, shown
+        min(due_ns) - min(told_ns) AS behind_ns
+    FROM ahead GROUP BY schedule, job, read_operation, process, shown
 )
 SELECT
     [report_operation, read_operation] AS operations, job, process, worker, told, shown, behind_ns, a.allowed_ns

@@ -1,13 +1,13 @@
 -- Claim: A run is there with all its jobs, or not at all.
--- Row: a read or status that showed a run with some of its jobs only, though nothing had been deleted, completed or given back; a job
---   listed without its run, by a system that lists runs; or a run that was submitted and is not there. How many jobs a run of an unfinished
---   submit must have is known where all such submits were of the same size.
+-- Row: a read or status that showed a run with some of its jobs only, though nothing had been deleted, completed or given back (or handed
+--   out, where that is at most once); a job listed without its run, by a system that lists runs; or a run that was submitted and is not
+--   there. How many jobs a run of an unfinished submit must have is known where all such submits were of the same size.
 -- Severity: violation
 -- Needs: submit_run
 -- Requires: none
 -- Undecidable when: no run was read.
 WITH submitted AS (
-    SELECT schedule, (value -> '$.run')::VARCHAR AS run, requested, operation, completed_ns
+    SELECT schedule, (value -> '$.run')::VARCHAR AS run, requested, operation, invoked_ns, completed_ns
     FROM operations WHERE kind = 'submit_run' AND outcome = 'ok'
 ), unfinished AS (
     SELECT schedule, min(requested) AS requested, min(operation) AS operation
@@ -15,7 +15,9 @@ WITH submitted AS (
     GROUP BY schedule HAVING count(DISTINCT requested) = 1
 ), lessened AS (  -- since when there may rightly be less of a run
     SELECT schedule, min(invoked_ns) AS since_ns
-    FROM operations WHERE kind IN ('delete_many', 'clean_by_tag', 'wipe_all', 'complete', 'fail') AND outcome <> 'fail'
+    FROM operations, context
+    WHERE outcome <> 'fail'
+        AND (kind IN ('delete_many', 'clean_by_tag', 'wipe_all', 'complete', 'fail') OR (kind = 'claim' AND semantics = 'at-most-once'))
     GROUP BY schedule
 ), statuses AS (
     SELECT schedule, operation, process, invoked_ns, completed_ns, (value -> '$.runs')::JSON[] AS runs
@@ -46,7 +48,7 @@ WITH submitted AS (
         v.*, coalesce(s.operation, u.operation) AS submit_operation,
         coalesce(s.requested, u.requested) AS requested, s.completed_ns AS submitted_ns, c.since_ns
     FROM shown AS v
-    LEFT JOIN submitted AS s ON s.schedule = v.schedule AND s.run = v.run
+    LEFT JOIN submitted AS s ON s.schedule = v.schedule AND s.run = v.run AND s.invoked_ns <= v.completed_ns
     LEFT JOIN unfinished AS u ON u.schedule = v.schedule AND s.operation IS NULL
     LEFT JOIN lessened AS c ON c.schedule = v.schedule
 ), wrong AS (

@@ -83,17 +83,15 @@ SELECT
 FROM operations WHERE kind IN ('delete_many', 'clean_by_tag', 'wipe_all');
 
 -- Ids of which nobody can tell what job a later row is about: more than one ok enqueue returned them; or they were handed out again after
--- their job may have been finished, deleted, and its id given to one of a run (an id that became free may be given again).
+-- their job may have been finished and its id given to another, one of a run perhaps (an id that became free may be given again).
 CREATE VIEW reused AS
 SELECT schedule, job FROM jobs WHERE enqueues > 1
 UNION
 SELECT j.schedule, j.job
 FROM (SELECT * FROM jobs WHERE claims > 1 AND first_completed_ns <= last_claimed_ns) AS j
-JOIN deletions AS d ON d.schedule = j.schedule AND d.outcome <> 'fail'
-    AND d.completed_ns >= j.first_completed_ns AND d.invoked_ns <= j.last_claimed_ns
 JOIN operations AS m ON m.schedule = j.schedule AND m.kind IN ('submit_run', 'enqueue') AND m.outcome <> 'fail'
     AND (m.kind = 'submit_run' OR m.outcome = 'info' OR m.operation = j.enqueue_operation)
-    AND coalesce(m.completed_ns, 9223372036854775807) >= d.invoked_ns AND m.invoked_ns <= j.last_claimed_ns;
+    AND coalesce(m.completed_ns, 9223372036854775807) >= j.first_completed_ns AND m.invoked_ns <= j.last_claimed_ns;
 
 -- When a job was certainly free to be claimed: after start_ns and before until_ns (the end of time: never claimed again).
 -- It starts when the enqueue (cause 'enqueue') or an accepted fail (cause 'fail') had returned; it ends when any ok claim, complete or
@@ -131,16 +129,16 @@ WITH plain AS (
         UNION ALL
         SELECT schedule, invoked_ns, completed_ns FROM deletions WHERE outcome <> 'fail'
     )
-), thefts AS (  -- for each start that such a one follows: when that was invoked
-    SELECT f.schedule, f.start_ns, u.invoked_ns AS unknown_ns
-    FROM (SELECT schedule, enqueued_ns AS start_ns FROM jobs WHERE enqueues > 0 UNION SELECT schedule, completed_ns FROM starts) AS f
-    ASOF JOIN unknown AS u ON f.schedule = u.schedule AND f.start_ns <= u.completed_ns
+), thefts AS (  -- for each time a job was about to be free, if such a one followed: when that was invoked
+    SELECT f.schedule, f.caused_ns, u.invoked_ns AS unknown_ns
+    FROM (SELECT schedule, enqueue_asked_ns AS caused_ns FROM jobs WHERE enqueues > 0 UNION SELECT schedule, invoked_ns FROM starts) AS f
+    ASOF JOIN unknown AS u ON f.schedule = u.schedule AND f.caused_ns <= u.completed_ns
 )
 SELECT
     f.schedule, f.job, f.operation, f.position, f.priority, f.cause, f.caused_ns, f.start_ns,
     coalesce(least(f.used_ns, t.unknown_ns), 9223372036854775807) AS until_ns
 FROM (FROM plain UNION ALL FROM entangled) AS f
-LEFT JOIN thefts AS t USING (schedule, start_ns)
+LEFT JOIN thefts AS t USING (schedule, caused_ns)
 WHERE coalesce(least(f.used_ns, t.unknown_ns), 9223372036854775807) > f.start_ns;
 
 -- For each claim that failed or ended unknown: until when the trouble it and those invoked before it made may have lasted.

@@ -445,6 +445,16 @@ HOLDS: dict[str, list[Case]] = {
             ops(FIVE, claim("w1", 21, 22, 1), complete("w1", 23, 24, 1), status(50, 60, runs=[(1, 4, True)])),
             {},
         ),
+        (
+            "some of it, as an at-most-once system removes what it hands out",
+            ops(FIVE, claim("w1", 21, 22, 1), status(50, 60, runs=[(1, 4, True)])),
+            {"semantics": "at-most-once"},
+        ),
+        (
+            "a run's id that became free is given again, to a smaller one",
+            ops(FIVE, read_run(22, 24, 1, 1, 2, 3, 4, 5), clean(25, 29), submit("w0", 40, 50, 1, 2)),
+            {},
+        ),
         ("a status that lists no runs at all", ops(FIVE, status(50, 60, 1, 2, 3, 4, 5, runs=[(1, 5, True)])), {}),
         (
             "a status that does not say of which run a job is",
@@ -881,6 +891,16 @@ UNDECIDABLE: dict[str, list[Case]] = {
         (
             "a claim of unknown outcome may hold it, and it was spared",
             ops(MADE, claim("w0", 25, 28, outcome="info"), delete(30, 40, 1, 1), status(50, 60, 1, 2, 3)),
+            {},
+        ),
+        (
+            "a submit whose jobs nobody read may have been given an id that became free",
+            ops(MADE, delete(10, 15, 1, 1), submit("w0", 20, 25, 1, 1), delete(30, 40, 1, 1)),
+            {},
+        ),
+        (
+            "a submit of whose jobs some were read only",
+            ops(MADE, delete(10, 15, 1, 1), submit("w0", 20, 25, 1, 2), read_run(26, 28, 1, 9), delete(30, 40, 1, 1)),
             {},
         ),
         ("nobody is known to have made what was handed out", ops(MADE, claim("w0", 6, 8, 9), delete(30, 40, 1, 9)), {}),

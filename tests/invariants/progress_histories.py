@@ -196,6 +196,16 @@ HOLDS: dict[str, list[Case]] = {
             seconds(TOLD[0], report("w0", 2000, 2010, 7, 0.5), read(9000, 9001, 7, None)),
             IN_A_SECOND | {"lease_ns": S},
         ),
+        (
+            "its lease could have run out within an interval",
+            seconds(*TOLD, read(9000, 9001, 7, None)),
+            IN_A_SECOND | {"lease_ns": S},
+        ),
+        (
+            "another finished it within an interval",
+            seconds(*TOLD, complete("w1", 150, 160, 7), read(9000, 9001, 7, None)),
+            IN_A_SECOND | {"semantics": "at-least-once"},
+        ),
         ("reported by nobody who had claimed it", seconds(TOLD[1], read(9000, 9001, 7, None)), IN_A_SECOND),
         (
             "not certainly reported",
@@ -235,6 +245,17 @@ HOLDS: dict[str, list[Case]] = {
         (
             "it may have been deleted",
             ops(*SHOWN, complete("w0", 40, 50, 7), Op("w1", "wipe_all", 60, 70, returned=1), read(80, 90, 7, None)),
+            {},
+        ),
+        (
+            "finished before, when the id was perhaps another job's",
+            ops(
+                claim("w0", 0, 10, 7),
+                complete("w0", 12, 14, 7),
+                claim("w1", 20, 25, 7),
+                read(26, 28, 7, 0.1),
+                read(30, 40, 7, 0.4),
+            ),
             {},
         ),
         (
@@ -327,6 +348,16 @@ HOLDS: dict[str, list[Case]] = {
             "told by somebody else",
             ops(*TOLD, report("w1", 110, 120, 7, 0.9), complete("w0", 200, 210, 7), read(220, 230, 7, 0.5)),
             {},
+        ),
+        (
+            "another finished it first, and both were accepted",
+            ops(*LANDED, *TOLD, complete("w1", 110, 120, 7), complete("w0", 200, 210, 7), read(220, 230, 7, 0.1)),
+            {"semantics": "at-least-once"},
+        ),
+        (
+            "its lease could have run out before it was ended",
+            ops(*TOLD, complete("w0", 200, 210, 7), read(220, 230, 7, 0.1), *LANDED),
+            {"lease_ns": 100},
         ),
         (
             "less was told last",
@@ -447,6 +478,13 @@ BROKEN: dict[str, list[Broken]] = {
             IN_A_SECOND,
             (2, 4),
             {"behind_ns": 4900 * MS},
+        ),
+        (
+            "told long before its lease could have run out",
+            seconds(*TOLD, read(9000, 9001, 7, None)),
+            IN_A_SECOND | {"lease_ns": 3 * S},
+            (2, 3),
+            {"behind_ns": 2900 * MS},
         ),
         (
             "told by a thread",

@@ -100,6 +100,14 @@ def deletes(rng: random.Random, process: str, start: int, done: int) -> Op:
     return delete(start, done, number, *ids, kind=kind, process=process)
 
 
+def cut_off(_rng: random.Random, process: str, start: int, done: int) -> Op:
+    return delete(start, done, 0, *JOBS, process=process, outcome="info")
+
+
+def refused(_rng: random.Random, process: str, start: int, done: int) -> Op:
+    return complete(process, start, done, JOBS[0], accepted=())
+
+
 def cleans(rng: random.Random, process: str, start: int, done: int) -> Op:
     return clean(start, done, rng.randint(0, 2), process=process)
 
@@ -122,7 +130,7 @@ THEMES: dict[str, dict[str, tuple[Make, ...]]] = {
     },
     "ending": {
         "w0": (reports, reports, ends, plain("close")),
-        "w0.0": (scan, reports),
+        "w0.0": (scan, scan, reports),
         "s1": (reads,),
         "s2": (reads,),
     },
@@ -134,8 +142,8 @@ THEMES: dict[str, dict[str, tuple[Make, ...]]] = {
         "s1": (statuses,),
     },
     "cut off": {
-        "cleaner": (deletes,),
-        "w1": (enqueues, ends, submits),
+        "cleaner": (cut_off, cut_off, deletes),
+        "w0.0": (refused, refused, ends),
         "s1": (statuses,),
     },
     "submitting": {
@@ -207,7 +215,7 @@ def _statements(rng: random.Random, worker: str, ops: Sequence[Op], schedule: in
         start = rng.choice(mine).start + rng.randint(0, 9) if mine and rng.random() < 0.7 else rng.randint(0, 30 * TICK)
         writes_only = rng.random() < 0.4
         connection = rng.randint(1, 2)
-        for at in range(start, start + 10 * rng.choice((1, 2, 3, 14, 20)), 10):
+        for at in range(start, start + 10 * rng.choice((1, 2, 14, 25)), 10):
             kind = "write" if writes_only else rng.choice(("begin", "read", "write", "commit", "commit", "rollback"))
             error = rng.choice(("lock", "connection")) if rng.random() < 0.1 else None
             commits = error is None and (kind == "commit" or (kind == "write" and rng.random() < 0.3))

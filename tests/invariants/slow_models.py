@@ -114,7 +114,7 @@ class Small:
         return {job for job in jobs if jobs.count(job) > 1} | {job for job in claimed if self._made_again(job)}
 
     def _made_again(self, job: str) -> bool:
-        """Whether the job may have been finished and deleted, and its id given to another, before its last claim."""
+        """Whether the job may have been finished, and its id given to another, before its last claim."""
         claims = [h.by for h in self.handles("claim", "ok") if h.job == job]
         ends = [h.by.start for h in self.handles("complete", "ok", "info", accepted=True) if h.job == job]
         last = max(c.done for c in claims)
@@ -126,11 +126,7 @@ class Small:
             for m in self.of("submit_run", "enqueue")
             if m.op.kind == "submit_run" or m.outcome == "info" or m in mine[-1:]
         ]
-        return any(
-            d.done >= min(ends) and d.start <= last and m.done >= d.start and m.start <= last
-            for d in self.deletions
-            for m in makers
-        )
+        return any(m.done >= min(ends) and m.start <= last for m in makers)
 
     def died(self, process: str) -> int:
         ends = [p.ended for p in self.processes if p.name == process and p.ended is not None]
@@ -222,11 +218,11 @@ def no_lost_job(h: Small) -> set[Key]:
     for enqueued in h.handles("enqueue", "ok"):
         job = enqueued.job
         drained = max(empties, default=-1)
-        if job in h.reused or drained < enqueued.by.done or any(d.done >= enqueued.by.done for d in h.deletions):
+        if job in h.reused or drained < enqueued.by.done or any(d.done >= enqueued.by.start for d in h.deletions):
             continue
         claims = sorted((c for c in h.handles("claim", "ok") if c.job == job), key=lambda c: c.by.done)
         if not claims:
-            if not any(c.outcome == "info" and c.done >= enqueued.by.done for c in h.claims):
+            if not any(c.outcome == "info" and c.done >= enqueued.by.start for c in h.claims):
                 found.add((job,))
             continue
         last = claims[-1]
@@ -272,7 +268,7 @@ def _free(h: Small) -> list[tuple[Handle, int]]:
         if s.by.op.kind == "fail" and not any(u.by.op.kind == "claim" for u in later):
             continue
         unknown = [c for c in h.claims if c.outcome == "info"]
-        thefts = [x.start for x in unknown + h.deletions if x.done >= s.by.done]
+        thefts = [x.start for x in unknown + h.deletions if x.done >= s.by.start]
         until = min([u.by.start for u in later] + thefts, default=END)
         if until > s.by.done:
             free.append((s, until))
@@ -306,12 +302,13 @@ def claim_order(h: Small) -> set[Key]:
     enqueued = {e.job: e for e in h.handles("enqueue", "ok") if e.job not in h.reused}
     waiting = [(s, until) for s, until in _free(h) if s.by.op.kind == "enqueue" and s.job in enqueued]
     for c in h.handles("claim", "ok"):
-        if c.job not in enqueued or not _undisturbed(h, c.by):
+        if c.job not in enqueued or not _undisturbed(h, c.by) or c.by.done < enqueued[c.job].by.start:
             continue
         j = enqueued[c.job]
         if any(_better(k, j) and k.by.done < c.by.start and until > c.by.done for k, until in waiting):
             found.add((c.by.number, c.job, "a better job was free"))
         after = [x for x in h.handles("claim", "ok") if x.by == c.by and x.position == c.position + 1]
+        after = [x for x in after if x.job in enqueued and x.by.done >= enqueued[x.job].by.start]
         for x in after:
             if any(k.job == x.job and _better(k, j) and until >= c.by.start for k, until in waiting):
                 found.add((c.by.number, c.job, "the answer is out of order"))

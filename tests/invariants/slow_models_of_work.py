@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from slow_models import END, Done, Handle, Key, Small, worker_of
 
@@ -112,6 +111,10 @@ def reports(h: Small, job: str, worker: str, start: int, until: int) -> list[Don
     return [t for t in told if t.worker == worker and t.start >= start and t.done <= until]
 
 
+def finishes(h: Small, job: str) -> list[Done]:
+    return [f.by for f in h.handles("complete", "ok", accepted=True) if f.job == job]
+
+
 def progress_monotonic(h: Small) -> set[Key]:
     found: set[Key] = set()
     all_readings = readings(h)
@@ -120,9 +123,11 @@ def progress_monotonic(h: Small) -> set[Key]:
         before = [b.shown for b in same if b.by.done <= r.by.start]
         if before and r.shown < max(before) - CLOSE:
             found.add((r.by.number, "went back"))
-        finished = [f.by.done for f in h.handles("complete", "ok", accepted=True) if f.job == r.job]
-        if finished and r.by.start >= min(finished):
-            first = min((s for s in same if s.by.start >= min(finished)), key=lambda s: s.by.number)
+        over = [
+            s for s in same if any(f.start >= (s.claimed or 0) and f.done <= s.by.start for f in finishes(h, r.job))
+        ]
+        if r in over:
+            first = min(over, key=lambda s: s.by.number)
             if r.shown > first.shown + CLOSE:
                 found.add((r.by.number, "changed after its end"))
     return found
@@ -138,7 +143,8 @@ def progress_fresh(h: Small) -> set[Key]:
             if hold.job == r.job and hold.start == r.claimed:
                 told = reports(h, r.job, hold.worker, hold.start, min(r.by.start, hold.until))
                 late = [t.done for t in told if t.op.value > r.shown + CLOSE]
-                if late and min(r.by.start, h.died(hold.worker)) - min(late) > allowed:
+                lost = hold.until if hold.ended is None or hold.until < hold.ended.start else END
+                if late and min(r.by.start, h.died(hold.worker), lost) - min(late) > allowed:
                     found.add((r.by.number, r.job))
     return found
 
@@ -153,8 +159,8 @@ def progress_final(h: Small) -> set[Key]:
     for stop, job in stops:
         last = max((c.done for c in claims_of(h, job) if c.done <= stop.start), default=None)
         for hold in holds(h):
-            if hold.job == job and hold.start == last and hold.worker == stop.worker:
-                until = min(stop.start, hold.ended.start if hold.ended else END)
+            until = min(stop.start, hold.ended.start if hold.ended else END)
+            if hold.job == job and hold.start == last and hold.worker == stop.worker and hold.until >= until:
                 told = max((t.op.value for t in reports(h, job, stop.worker, hold.start, until)), default=-1.0)
                 after = [r for r in readings(h) if r.job == job and r.by.start >= stop.done and r.claimed == last]
                 if any(r.shown < told - CLOSE for r in after):
@@ -321,6 +327,10 @@ def delete_exact(h: Small) -> set[Key]:
     since = [
         d.start for d in h.ops if d.op.kind in ("enqueue", "submit_run", "claim", "add_actions") and d.outcome == "info"
     ]
+    for d in h.ops:
+        if d.op.kind == "submit_run" and d.outcome == "ok":
+            jobs = {m.thing for m in shelf.made if m.parent == text(d.op.value) and m.asked == d.start}
+            since += [d.start] if len(jobs) < (d.op.requested or 0) else []
     strange = {x.job for kind in ("claim", "status_all") for x in h.handles(kind, "ok")} - shelf.things
     doubt = 0 if strange else min(since, default=END)
     statuses = [d for d in h.ops if d.op.kind == "status_all" and d.outcome == "ok"]
@@ -438,7 +448,8 @@ class Shown:
 def submit_atomic(h: Small) -> set[Key]:
     submitted = [d for d in h.ops if d.op.kind == "submit_run" and d.outcome == "ok"]
     sizes = {d.op.requested for d in h.ops if d.op.kind == "submit_run" and d.outcome != "ok"}
-    less = [d.start for d in [*h.deletions, *h.of("complete", "fail")]]
+    taking = ("complete", "fail", "claim") if h.context["semantics"] == "at-most-once" else ("complete", "fail")
+    less = [d.start for d in [*h.deletions, *h.of(*taking)]]
     statuses = [d for d in h.ops if d.op.kind == "status_all" and d.outcome == "ok"]
     relating = any(r["jobs"] > 0 for s in statuses for r in s.op.value["runs"])
     listing = any(
@@ -461,7 +472,8 @@ def submit_atomic(h: Small) -> set[Key]:
         ]
     found: set[Key] = set()
     for v in shown:
-        known = [(m.op.requested, m.done) for m in submitted if text(m.op.value["run"]) == v.run]
+        mine = [m for m in submitted if text(m.op.value["run"]) == v.run and m.start <= v.by.done]
+        known = [(m.op.requested, m.done) for m in mine]
         unfinished = [(sizes.copy().pop(), END)] if len(sizes) == 1 else [(None, END)]
         for size, done in known or unfinished:
             found |= {(v.run, wrong) for wrong in _wrong_of(v, size, done, listing, min(less, default=END))}
@@ -501,4 +513,3 @@ MODELS: dict[str, Callable[[Small], set[Key]]] = {
         reads_answered,
     )
 }
-Facts = dict[str, Any]

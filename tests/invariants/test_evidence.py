@@ -5,7 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from literal_history import Acquisition, History, Op, Process, Statement
+from literal_history import (
+    Acquisition,
+    History,
+    Op,
+    Process,
+    Statement,
+    clean,
+    complete,
+    delete,
+    kill,
+    ops,
+    read,
+    read_run,
+    report,
+    status,
+    submit,
+)
 
 from harness import coverage
 
@@ -14,29 +30,20 @@ def claim(process: str, start: int, done: int | None, *jobs: object, **more: obj
     return Op(process, "claim", start, done, jobs=jobs, requested=1, **more)  # type: ignore[arg-type]  # keywords of Op
 
 
+def scan(process: str, start: int, done: int | None, job: object, **more: object) -> Op:
+    return Op(process, "scan", start, done, jobs=(job,), **more)  # type: ignore[arg-type]  # as above
+
+
+def seconds(*operations: Op) -> History:
+    """A history whose times are given in ms."""
+    times = [(op, op.start * MS, None if op.done is None else op.done * MS) for op in operations]
+    return History([Op(**{**vars(op), "start": start, "done": done}) for op, start, done in times])
+
+
+MS = 1_000_000
 TWO = (Process("w0", ended=900), Process("w1", ended=900))
 OPEN = Op("w0", "open", 10, 20)
 KILL = Op("nemesis", "kill", 30, 40, jobs=("w0",))
-
-
-def scan(process: str, start: int, done: int | None) -> Op:
-    return Op(process, "scan", start, done, jobs=(process,))
-
-
-def told(start: int, fraction: float) -> Op:
-    return Op("w0", "report_progress", start, start + 1, jobs=(7,), value=fraction)
-
-
-def shown(start: int, done: int) -> Op:
-    return Op("screen", "read_progress", start, done, jobs=(7,), value=0.1)
-
-
-def cleaned(start: int, done: int, rows: int) -> Op:
-    return Op("cleaner", "clean_by_tag", start, done, value={"jobs": rows}, returned=rows)
-
-
-def status(process: str, start: int, done: int) -> Op:
-    return Op(process, "status_all", start, done, value={"runs": []})
 
 
 # evidence → history with it, history without it
@@ -61,36 +68,70 @@ CASES: dict[str, tuple[History, History]] = {
         History([Op("w0", "round", 1, 9, jobs=(1,), requested=1), Op("w0", "round", 10, 19, jobs=(2, 3), requested=2)]),
         History([Op("w0", "round", 1, 9, jobs=(1,), requested=1), Op("w0", "round", 10, 19, jobs=(2,), requested=2)]),
     ),
-    "opens-overlapped": (History([OPEN, Op("w1", "open", 15, 25)]), History([OPEN, Op("w1", "open", 20, 25)])),
-    "holder-killed": (History([OPEN, KILL]), History([OPEN])),
     "jobs-at-once": (
-        History([scan("w0.0", 1, 9), scan("w0.1", 5, 12)]),
-        History([scan("w0", 1, 9), scan("w1", 9, 12)]),
+        ops(scan("w0.0", 10, 20, 7), scan("w0.1", 19, 30, 8)),
+        ops(scan("w0.0", 10, 20, 7), scan("w0.1", 20, 30, 8), scan("setup", 5, 40, 9, phase="setup")),
     ),
     "killed-inside": (
-        History([scan("w0.1", 1, None), Op("nemesis", "kill", 30, 40, jobs=("w0",))]),
-        History([scan("w0.1", 1, 20), Op("nemesis", "kill", 30, 40, jobs=("w0",))]),
+        ops(claim("w0", 1, 9, 7), scan("w0.0", 10, None, 7), kill(20, 25, "w0")),
+        ops(
+            scan("w0", 10, None, 7),
+            kill(20, 25, "w0"),
+            delete(12, 19, 0, 1, process="w1"),
+            delete(26, None, 0, 1, process="w1"),
+            kill(20, 25, "w1"),
+        ),
     ),
     "change-stood": (
-        History([told(0, 0.1), told(10**9, 0.2), shown(10, 20)]),
-        History([told(0, 0.1), told(10**8, 0.2), told(2 * 10**8, 0.3), shown(10, 20)]),
+        seconds(report("w0", 10, 20, 7, 0.1), read(100, 110, 7, None), report("w0", 520, 530, 7, 0.2)),
+        seconds(
+            report(
+                "w0", 10, 20, 7, 0.1
+            ),  # looked for only while it had not stood for so long, of another job, or in vain
+            read(15, 25, 7, None),
+            read(510, 525, 7, None),
+            read(100, 110, 8, None),
+            read(100, 110, 7, None, outcome="fail", error="lock"),
+            report("w0", 520, 530, 7, 0.2),
+            read(600, 610, 7, None),
+            report("w0", 1029, 1030, 7, 0.3),
+            read(1100, 1110, 7, None),
+        ),
     ),
     "more-jobs-than-connections": (
-        History([scan(f"w0.{n}", n, 90) for n in range(3)], acquisitions=[Acquisition("w0", 5, 6, 7)]),
-        History([scan("w0.0", 1, 9), scan("w0.1", 2, 9)], acquisitions=[Acquisition("w0", 5, 6, 7)]),
+        History([scan("w0.0", 10, 30, 7), scan("w0.1", 20, 40, 8)], acquisitions=[Acquisition("w0", 1, 2, size=1)]),
+        History(
+            [scan("w0.0", 10, 30, 7), scan("w0.1", 20, 40, 8), scan("w0.0", 30, 50, 9), scan("w1", 10, 50, 9)],
+            acquisitions=[Acquisition("w0", 1, 2, size=2), Acquisition("w1", 1, 2), Acquisition("w2", 1, 2, size=None)],
+        ),
     ),
     "cleaned-beside-work": (
-        History([claim("w0", 1, 2, 7), cleaned(3, 5, 1), Op("w0", "complete", 8, 9, jobs=(7,))]),
-        History([claim("w0", 1, 2, 7), cleaned(3, 5, 0), Op("w0", "complete", 8, 9, jobs=(7,)), cleaned(10, 12, 4)]),
+        ops(claim("w0", 1, 9, 7), clean(12, 20), complete("w0.0", 15, 25, 7)),
+        ops(
+            claim("w0", 10, 20, 7),
+            clean(12, 19),
+            clean(22, 24, 0),
+            clean(22, 24, outcome="fail", error="lock"),
+            complete("w0", 30, 35, 7),
+            clean(31, 40),
+        ),
     ),
     "readers-overlapped": (
-        History([status("r0", 1, 9), status("r1", 5, 12), cleaned(6, 8, 1)]),
-        History([status("r0", 1, 9), status("r1", 5, 12), cleaned(20, 28, 1)]),
+        ops(status(10, 20, process="r1"), clean(15, 18, 0), status(14, 25, process="r2")),
+        ops(status(10, 20, process="r1"), clean(21, 28), status(14, 21, process="r2"), status(25, 35, process="r1")),
     ),
     "submits-read": (
-        History([Op("w0", "submit_run", 1, 9, requested=2, value={"run": 1}), status("r0", 5, 6)]),
-        History([Op("w0", "submit_run", 1, 9, requested=2, value={"run": 1}), status("r0", 9, 12)]),
+        ops(submit("w0", 10, 20, 1, 5), read_run(15, 16, 1, missing=True)),
+        ops(
+            submit("w0", 10, 20, 1, 5, phase="setup"),
+            submit("w1", 12, None, None, 5),
+            status(15, 30),
+            submit("w0", 30, 40, 2, 5),
+            read_run(31, 32, 2, outcome="fail", error="lock"),
+        ),
     ),
+    "opens-overlapped": (History([OPEN, Op("w1", "open", 15, 25)]), History([OPEN, Op("w1", "open", 20, 25)])),
+    "holder-killed": (History([OPEN, KILL]), History([OPEN])),
 }
 
 
@@ -112,8 +153,39 @@ def test_evidence_is_seen_where_it_is_and_missed_with_reason_and_remedy_where_it
     assert found.present == (name in ("processes-ended", "operations-accounted"))
 
 
+@pytest.mark.parametrize(
+    ("name", "history", "words"),
+    [
+        ("killed-inside", ops(scan("w0", 10, 20, 7)), "Nobody was killed."),
+        ("killed-inside", CASES["killed-inside"][1], "1 of 2 processes were killed outside of any operation."),
+        ("more-jobs-than-connections", ops(scan("w0", 10, 20, 7)), "No connection was taken from a bounded pool."),
+        (
+            "more-jobs-than-connections",
+            CASES["more-jobs-than-connections"][1],
+            "2 jobs were worked on at once, on a pool of 2.",
+        ),
+        ("cleaned-beside-work", CASES["cleaned-beside-work"][1], "Of 2 clean-ups that deleted something none went on"),
+        (
+            "readers-overlapped",
+            CASES["readers-overlapped"][1],
+            "Of 3 reads none overlapped both another and a clean-up.",
+        ),
+        ("submits-read", CASES["submits-read"][1], "Of 1 submits none was going on while somebody read."),
+        ("jobs-at-once", CASES["jobs-at-once"][1], "Of 2 jobs none was worked on while another was."),
+    ],
+)
+def test_what_is_missing_is_said_with_the_numbers_of_the_history(
+    name: str, history: History, words: str, tmp_path: Path
+) -> None:
+    with coverage.open_history(history.save(tmp_path / "missing")) as opened:
+        (found,) = coverage.evidence(opened, [name])
+    assert not found.present
+    assert words in found.reason
+
+
 def test_a_process_killed_on_purpose_owes_neither_an_end_nor_an_outcome(tmp_path: Path) -> None:
-    history = History([claim("w0", 1, None), KILL], processes=[Process("w0")])
+    threads = [Process("w0"), Process("w0.0", "thread")]
+    history = History([claim("w0", 1, None), scan("w0.0", 2, None, 7), KILL], processes=threads)
     with coverage.open_history(history.save(tmp_path / "killed")) as opened:
         found = coverage.evidence(opened, ["processes-ended", "operations-accounted"])
     assert [evidence.present for evidence in found] == [True, True]
@@ -122,7 +194,7 @@ def test_a_process_killed_on_purpose_owes_neither_an_end_nor_an_outcome(tmp_path
 def test_one_kill_outside_of_any_operation_is_one_too_many(tmp_path: Path) -> None:
     kills = [Op("nemesis", "kill", 30, 40, jobs=(name,)) for name in ("w0", "w1")]
     with coverage.open_history(
-        History([scan("w0", 1, None), scan("w1", 1, 20), *kills]).save(tmp_path / "k")
+        History([scan("w0", 1, None, 7), scan("w1", 1, 20, 8), *kills]).save(tmp_path / "k")
     ) as opened:
         (found,) = coverage.evidence(opened, ["killed-inside"])
     assert not found.present
@@ -131,7 +203,7 @@ def test_one_kill_outside_of_any_operation_is_one_too_many(tmp_path: Path) -> No
 
 def test_changes_that_none_succeeded_are_said_with_the_first_error(tmp_path: Path) -> None:
     failed = Op("w0", "report_progress", 0, 1, jobs=(7,), value=0.1, outcome="info", error="other")
-    with coverage.open_history(History([failed, shown(10, 20)]).save(tmp_path / "f")) as opened:
+    with coverage.open_history(ops(failed, read(10, 20, 7, 0.1)).save(tmp_path / "f")) as opened:
         (found,) = coverage.evidence(opened, ["change-stood"])
     assert found.reason == "Of 1 reports of progress none succeeded; the first said: Error: literal."
 

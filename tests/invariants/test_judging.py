@@ -138,6 +138,14 @@ def test_what_is_no_history_is_named(tmp_path: Path) -> None:
         judging.judge(folder, ["batch-limit"], CONTEXT)
 
 
+def test_a_history_made_before_acquisitions_were_recorded_is_judged(tmp_path: Path) -> None:
+    folder = HISTORY.save(tmp_path / "h")
+    (folder / "history" / "acquisitions.parquet").unlink()
+    ours, pools = judging.judge(folder, ["batch-limit", "pool-exhausted"], CONTEXT)
+    assert ours.state == "holds"
+    assert (pools.state, pools.reason) == ("undecidable", "The history has no acquisition of the witness.")
+
+
 def test_a_name_or_context_that_is_wrong_is_refused(tmp_path: Path) -> None:
     folder = HISTORY.save(tmp_path / "h")
     with pytest.raises(UnknownName, match="no-double-claims"):

@@ -145,10 +145,38 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             {},
         ),
         ("it may have been deleted", ops(ENQUEUED, clean(6, 9), claim("w1", 50, 60)), {}),
+        (
+            "an unknown claim may have taken it before its enqueue had returned",
+            ops(Op("setup", "enqueue", 0, 8, jobs=(7,)), claim("w0", 2, 6, outcome="info"), claim("w1", 10, 20)),
+            {},
+        ),
     ],
     "claim-order": [
         ("in the order enqueued", ops(ENQUEUED, claim("w0", 10, 20, 7), claim("w1", 30, 40, 8)), {}),
         ("at the same time", ops(ENQUEUED, claim("w0", 10, 20, 8), claim("w1", 15, 40, 7)), {}),
+        (
+            "an id that was enqueued only after it had been handed out",
+            ops(
+                Op("setup", "enqueue", 0, 5, jobs=(8, 9)),
+                claim("w0", 10, 20, 7, 8, requested=2),
+                Op("w0", "enqueue", 30, 35, jobs=(7,)),
+                claim("w0", 40, 50, 9),
+            ),
+            {},
+        ),
+        (
+            "an id that may have been of another job when it was handed out first",
+            ops(
+                Op("w0", "enqueue", 0, 5, jobs=(7,)),
+                claim("w0", 6, 8, 7),
+                claim("w0", 10, 20, 9),
+                complete("w0", 22, 25, 9),
+                Op("w0", "enqueue", 15, 26, jobs=(8, 9)),
+                claim("w0", 30, 40, 9),
+                claim("w0", 50, 60, 8),
+            ),
+            {},
+        ),
         (
             "enqueues that overlap have no order",
             ops(
@@ -671,6 +699,16 @@ UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             {},
         ),
         (
+            "finished and removed by the system, and the id may have been given to a job of a run",
+            ops(
+                claim("w0", 10, 20, 7),
+                complete("w0", 22, 24, 7),
+                submit("w0", 23, 35, 2, 1),
+                claim("w1", 34, 50, 7),
+            ),
+            {},
+        ),
+        (
             "finished, deleted, and the id may have been given by an enqueue of unknown outcome",
             ops(
                 claim("w0", 10, 20, 7),
@@ -706,6 +744,11 @@ UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
         ),
         ("never drained", ops(ENQUEUED, claim("w0", 10, 20, 7)), {}),
         ("it may have been deleted", ops(ENQUEUED, clean(6, 9), DRAINED), {}),
+        (
+            "an unknown claim may have taken it before its enqueue had returned",
+            ops(Op("setup", "enqueue", 0, 8, jobs=(7,)), claim("w0", 2, 6, outcome="info"), DRAINED),
+            {},
+        ),
         ("drained before it was enqueued", ops(DRAINED, Op("w0", "enqueue", 920, 930, jobs=(7,))), {}),
         ("an unknown claim may have taken it", ops(ENQUEUED, claim("w0", 10, 20, outcome="info"), DRAINED), {}),
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +191,7 @@ def candidates(finding: Finding) -> set[tuple[Any, ...]]:
 def test_sql_and_models_find_the_same_violations(
     history: History, lease_ns: int | None, changes: Mapping[str, object]
 ) -> None:
-    judge_both_ways(history, {**CONTEXT, "lease_ns": lease_ns, **changes})
+    judge_both_ways(history, {**CONTEXT, "lease_ns": lease_ns, **changes}, tuple(MODELS))
 
 
 @pytest.mark.parametrize(
@@ -204,20 +204,21 @@ def test_sql_and_models_find_the_same_violations(
     ],
     ids=["exactly", "leased", "at-least", "at-most"],
 )
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(2))
 def test_sql_and_models_find_the_same_violations_of_work(changes: Mapping[str, object], seed: int) -> None:
-    judge_both_ways(random_work(seed, 60), {**CONTEXT, "flush_interval_ns": INTERVAL_NS, **changes})
+    context = {**CONTEXT, "flush_interval_ns": INTERVAL_NS, **changes}
+    judge_both_ways(random_work(seed, 150), context, judging.NAMES)
 
 
 def test_every_invariant_has_a_model() -> None:
     assert set(ALL_MODELS) == set(judging.NAMES)
 
 
-def judge_both_ways(history: History, context: dict[str, object]) -> None:
+def judge_both_ways(history: History, context: dict[str, object], names: Sequence[str]) -> None:
     smalls = list(settle(history, context))
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(judging, "FINDINGS_SHOWN", 1_000_000)
-        judgements = judging.judge(history.save(Path(folder) / "h"), judging.NAMES, context)
+        judgements = judging.judge(history.save(Path(folder) / "h"), names, context)
     for judgement in judgements:
         assert judgement.state != "crashed", judgement
         if judgement.state == "not applicable" or judgement.reason.startswith(("The history has no", "Nobody")):
