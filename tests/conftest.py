@@ -18,9 +18,13 @@ from harness.databases.postgres import Postgres, PostgresServer
 
 
 def pytest_configure() -> None:
-    """Assert no times. Let Ctrl-C reach the processes tests start: a shell's background job has it ignored, and they inherit that."""
-    settings.register_profile("untimed", deadline=None)  # a busy machine is not a failure; speed is for the benchmarks
-    settings.load_profile("untimed")
+    """Assert no times. Let Ctrl-C reach the processes tests start: a shell's background job has it ignored, and they inherit that.
+
+    A commit is judged by the same examples each time; `tox -e full` looks for new ones (--hypothesis-profile=search).
+    """
+    settings.register_profile("repeatable", deadline=None, derandomize=True)  # a busy machine is not a failure
+    settings.register_profile("search", deadline=None)
+    settings.load_profile("repeatable")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -312,11 +312,10 @@ def test_an_acquisition_is_given_back_by_its_own_process_in_its_own_schedule(tmp
 
 def test_a_thread_has_operations_of_its_own_and_what_the_witness_sees_is_of_its_process(tmp_path: Path) -> None:
     alive = {"e": "process", "process": "w0.3", "role": "thread", "pid": 4, "t": 1}
+    done = {"e": "end", "t": 40, "how": "done"}
     scan = {"e": "invoke", "op": 1, "kind": "scan", "phase": "main", "t": 10, "jobs": [7]}
     told = {"e": "invoke", "op": 2, "kind": "report_progress", "phase": "main", "t": 12, "jobs": [7], "value": 0.5}
-    thread = lines(
-        alive, scan, told, {"e": "ok", "op": 2, "t": 14}, {"e": "ok", "op": 1, "t": 30}, {"e": "end", "t": 40}
-    )
+    thread = lines(alive, scan, told, {"e": "ok", "op": 2, "t": 14}, {"e": "ok", "op": 1, "t": 30}, done)
     claim = lines(CLAIM | {"t": 2}, GOT | {"t": 5})
     write(tmp_path, {"w0": claim, "w0.3": thread}, witness=lines(seen("write", 3), seen("write", 13)))
     merge(tmp_path)

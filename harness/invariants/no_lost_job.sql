@@ -14,11 +14,14 @@ WITH drained AS (
 ), loose AS (
     SELECT
         j.schedule, j.job, j.claims, j.enqueue_operation, j.enqueue_asked_ns, j.enqueued_ns, j.last_claimed_ns AS claimed_ns, j.enqueues,
-        arg_max(h.operation, h.completed_ns) AS claim_operation, arg_max(h.process, h.completed_ns) AS holder
+        j.last_ended_ns,
+        arg_max(h.operation, h.completed_ns) AS claim_operation, arg_max(h.process, h.completed_ns) AS holder,
+        arg_max(h.invoked_ns, h.completed_ns) AS claim_asked_ns
     FROM jobs AS j
     LEFT JOIN handed_out AS h ON h.schedule = j.schedule AND h.job = j.job
     WHERE j.enqueues > 0 AND (j.claims = 0 OR j.last_ended_ns IS NULL OR j.last_ended_ns < j.last_claimed_ns)
     GROUP BY ALL
+    HAVING j.last_ended_ns IS NULL OR count(h.operation) = 0 OR j.last_ended_ns < claim_asked_ns  -- else the end may be of that claim
 ), renewed AS (
     SELECT schedule, job, max(invoked_ns) AS renewed_ns FROM extended SEMI JOIN loose USING (schedule, job) GROUP BY schedule, job
 ), unknown AS (

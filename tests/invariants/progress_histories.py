@@ -78,6 +78,37 @@ HOLDS: dict[str, list[Case]] = {
             {},
         ),
         (
+            "a long job beside short ones is one stretch with all of them",
+            worked(
+                [
+                    scan("w0.0", 20, 500, 7),
+                    scan("w0.1", 30, 40, 8),
+                    scan("w0.1", 100, 200, 9),
+                    report("w0.0", 35, 40, 7, 0.5),
+                ],
+                writes(42, 5),
+                writes(150, 25),
+            ),
+            {},
+        ),
+        (
+            "two workers, each with stretches of its own",
+            worked(
+                [
+                    scan("w0", 20, 900, 7),
+                    report("w0", 30, 40, 7, 0.5),
+                    complete("w0", 950, 960, 7),
+                    scan("w1", 25, 100, 8),
+                    scan("w1", 700, 800, 9),
+                ],
+                writes(750, 10),
+                writes(952, 1),
+                writes(30, 10, "w1"),
+                writes(710, 10, "w1"),
+            ),
+            {},
+        ),
+        (
             "a claim writes, or something in the background during it",
             worked([*ONE_SCAN, claim("w0", 700, 800, 8)], writes(50, 10), writes(605, 1), writes(710, 9)),
             {},
@@ -116,6 +147,31 @@ HOLDS: dict[str, list[Case]] = {
         (
             "a report that overlaps the read",
             seconds(TOLD[0], report("w0", 90, 5000, 7, 0.5), read(4999, 9000, 7, None)),
+            IN_A_SECOND,
+        ),
+        (
+            "the longest of all writes took a second",
+            worked(seconds(*TOLD, read(2600, 2601, 7, None)).ops, [Statement("w0", 0, S), Statement("w0", S, S + MS)]),
+            IN_A_SECOND,
+        ),
+        (
+            "another job, another report, another worker's death",
+            seconds(
+                claim("w0", 0, 10, 7, 8, requested=2),
+                claim("w1", 0, 10, 9),
+                report("w0", 90, 100, 7, 0.2),
+                report("w0", 90, 100, 8, 0.9),
+                report("w1", 90, 100, 9, 0.9),
+                kill(5000, 5010, "w1"),
+                read(9000, 9001, 7, 0.2),
+                read(9000, 9001, 8, 0.9),
+                read(9000, 9001, 9, 0.9),
+            ),
+            IN_A_SECOND,
+        ),
+        (
+            "claimed again by the same worker",
+            seconds(*TOLD, GIVEN_BACK, claim("w0", 3000, 3010, 7), read(9000, 9001, 7, None)),
             IN_A_SECOND,
         ),
         (
@@ -223,6 +279,32 @@ HOLDS: dict[str, list[Case]] = {
             {},
         ),
         (
+            "two jobs, of which one is finished",
+            ops(
+                claim("w0", 0, 10, 7, 8, requested=2),
+                read(20, 30, 7, 0.5),
+                read(31, 32, 8, 0.1),
+                complete("w0", 33, 34, 8),
+                read(35, 40, 8, 0.1),
+                read(41, 45, 7, 0.6),
+                read(46, 50, 7, 0.9),
+            ),
+            {},
+        ),
+        (
+            "finished twice, with more the second time",
+            ops(
+                claim("w0", 0, 10, 7),
+                complete("w0", 12, 14, 7),
+                read(15, 16, 7, 0.1),
+                claim("w1", 20, 25, 7),
+                complete("w1", 26, 28, 7),
+                read(30, 40, 7, 0.4),
+                read(41, 45, 7, 0.4),
+            ),
+            {},
+        ),
+        (
             "claimed again, it starts anew",
             ops(*SHOWN, fail("w0", 40, 50, 7), claim("w1", 60, 70, 7), read(80, 90, 7, 0.1)),
             {},
@@ -297,6 +379,41 @@ HOLDS: dict[str, list[Case]] = {
         (
             "a read that began before the end had returned",
             ops(*TOLD, complete("w0", 200, 210, 7), read(209, 230, 7, None), read(240, 250, 7, 0.5)),
+            {},
+        ),
+        (
+            "what the worker did beside closing is no end",
+            ops(
+                *LANDED,
+                *TOLD,
+                claim("w0", 110, 120, 8),
+                Op("w0", "close", 130, 140, outcome="fail", error="lock"),
+                Op("w0", "close", 150, 160, outcome="info", error="connection"),
+                read(220, 230, 7, None),
+            ),
+            {},
+        ),
+        (
+            "it was closed before, and by somebody else",
+            ops(
+                Op("w0", "close", -20, -10),
+                *LANDED,
+                *TOLD,
+                Op("w1", "close", 130, 140),
+                read(220, 230, 7, None),
+            ),
+            {},
+        ),
+        (
+            "another job",
+            ops(
+                claim("w0", 0, 10, 7, 8, requested=2),
+                report("w0", 90, 100, 7, 0.5),
+                report("w0", 90, 100, 8, 0.9),
+                complete("w0", 200, 210, 7, 8),
+                read(220, 230, 7, 0.5),
+                read(220, 230, 8, 0.9),
+            ),
             {},
         ),
         (
@@ -402,6 +519,23 @@ BROKEN: dict[str, list[Broken]] = {
             {"writes": 21},
         ),
         (
+            "in the long stretch of one worker beside two of another",
+            worked(
+                [scan("w0", 20, 900, 7), report("w0", 30, 40, 7, 0.5), scan("w1", 25, 100, 8), scan("w1", 700, 800, 9)],
+                writes(750, 11),
+            ),
+            {},
+            (1,),
+            {"process": "w0", "writes": 11},
+        ),
+        (
+            "an end that certainly did not happen wrote nothing",
+            worked([*ONE_SCAN[:3], complete("w0", 600, 610, 7, outcome="fail", error="lock")], writes(50, 11)),
+            {},
+            (2,),
+            {"writes": 11},
+        ),
+        (
             "one stretch of two",
             worked([*ONE_SCAN, scan("w0", 700, 800, 8)], writes(50, 11), writes(605, 1), writes(750, 10)),
             {},
@@ -485,6 +619,20 @@ BROKEN: dict[str, list[Broken]] = {
             IN_A_SECOND | {"lease_ns": 3 * S},
             (2, 3),
             {"behind_ns": 2900 * MS},
+        ),
+        (
+            "somebody else was killed",
+            seconds(*TOLD, kill(200, 210, "w1"), read(9000, 9001, 7, None)),
+            IN_A_SECOND,
+            (2, 4),
+            {"behind_ns": 8900 * MS},
+        ),
+        (
+            "a later claim of another job",
+            seconds(*TOLD, claim("w0", 200, 210, 8), read(9000, 9001, 7, None)),
+            IN_A_SECOND,
+            (2, 4),
+            {"job": 7},
         ),
         (
             "told by a thread",
@@ -634,6 +782,13 @@ BROKEN: dict[str, list[Broken]] = {
             {"kind": "close"},
         ),
         (
+            "though another job was claimed since",
+            ops(*TOLD, claim("w0", 110, 120, 8), complete("w0", 200, 210, 7), read(220, 230, 7, 0.1)),
+            {},
+            (2, 4, 5),
+            {"job": 7},
+        ),
+        (
             "told and ended by threads",
             ops(
                 claim("w0", 0, 10, 7),
@@ -658,9 +813,12 @@ BROKEN: dict[str, list[Broken]] = {
             {"process": "w0", "pool": 1, "size": 2, "waited_ns": 45},
         ),
         (
-            "nobody else's operation, and none that ended otherwise",
+            "nobody else's operation, none that ended otherwise, and none of another time",
             History(
                 [
+                    report("w0.2", 10, 20, 7, 0.5, outcome="fail", error="pool"),
+                    report("w0.2", 41, 90, 7, 0.5, outcome="fail", error="pool"),
+                    report("w0.2", 30, 84, 7, 0.5, outcome="fail", error="pool"),
                     *TWO_SCANS,
                     report("w1.0", 35, 90, 8, 0.5, outcome="fail", error="pool"),
                     report("w0.1", 36, 90, 8, 0.5),

@@ -218,7 +218,8 @@ def no_lost_job(h: Small) -> set[Key]:
     for enqueued in h.handles("enqueue", "ok"):
         job = enqueued.job
         drained = max(empties, default=-1)
-        if job in h.reused or drained < enqueued.by.done or any(d.done >= enqueued.by.start for d in h.deletions):
+        twice = sum(e.job == job for e in h.handles("enqueue", "ok")) > 1
+        if twice or drained < enqueued.by.done or any(d.done >= enqueued.by.start for d in h.deletions):
             continue
         claims = sorted((c for c in h.handles("claim", "ok") if c.job == job), key=lambda c: c.by.done)
         if not claims:
@@ -227,7 +228,7 @@ def no_lost_job(h: Small) -> set[Key]:
             continue
         last = claims[-1]
         ends = h.handles("complete", "ok", "info", accepted=True) + h.handles("fail", "ok", "info", accepted=True)
-        if any(x.job == job and x.by.done >= last.by.done for x in ends) or drained < last.by.done:
+        if any(x.job == job and x.by.done >= last.by.start for x in ends) or drained < last.by.done:
             continue
         beats = [x.by.start for x in h.handles("heartbeat", "ok", accepted=True) if x.job == job]
         lease = h.context["lease_ns"]

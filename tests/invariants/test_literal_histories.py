@@ -102,6 +102,11 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
         ),
         ("given back for good", ops(ENQUEUED, claim("w0", 10, 20, 7, 8), fail("w0", 30, 40, 7, 8), DRAINED), {}),
         (
+            "finished by its former holder while it was handed out again",
+            ops(ENQUEUED, claim("w0", 10, 20, 7, 8), claim("w1", 25, 40, 7, 8), complete("w0", 30, 35, 7, 8), DRAINED),
+            {"semantics": "at-least-once"},
+        ),
+        (
             "at most once, and the holder died",
             History([ENQUEUED, claim("w0", 10, 20, 7, 8), DRAINED], processes=[Process("w0")]),
             {"semantics": "at-most-once"},
