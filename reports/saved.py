@@ -73,6 +73,30 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """A count that should not vary, as it was counted `first` and again `second`; None where it could be counted only once.
+
+    `varies` says that it was the mean of claims that did not all cost the same.
+    """
+
+    name: str
+    unit: str
+    first: float
+    second: float | None
+    varies: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The load a result was made with; None where an older bundle does not say."""
+
+    workers: int | None
+    jobs: int | None
+    batch: int | None
+    options: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """Exact counts of one round over `batch` jobs or ids (a claim, a delete, a submit), as the witness saw it.
 
@@ -133,6 +157,7 @@ class Result:
 
     `staleness` is how far a screen was behind, by share of its reads; `reader_latency` how long a read of the status
     took beside clean-ups. Both are sorted by share, `pool_waiting` by time. `flush_ms` is the flush interval asked for.
+    A `twin` was run only as the control of another result. `counted` is None where an older contend counted nothing twice.
     """
 
     folder: str
@@ -143,12 +168,15 @@ class Result:
     verdict: Verdict
     reasons: tuple[str, ...]
     role: Role
+    twin: bool
+    asked: Asked
     expected: str | None
     story: str
     right: bool | None
     findings: tuple[Finding, ...]
     coverage: Mapping[str, object]
     measurements: Mapping[str, Quantity]
+    counted: tuple[Counted, ...] | None
     judgements: tuple[Judgement, ...]
     evidence: tuple[Evidence, ...]
     operations: Mapping[int, Operation]
@@ -272,6 +300,7 @@ def _context(place: Path) -> _Fields:
 def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
     flush_ns = context.maybe("flush_interval_ns", context.amount)
     series = fields.fields("series")
+    load = fields.fields("load")
     return Result(
         folder=folder,
         scenario=fields.text("scenario"),
@@ -281,6 +310,13 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
         verdict=cast("Verdict", fields.word("verdict", get_args(Verdict))),
         reasons=fields.texts("reasons"),
         role=cast("Role", fields.word("role", get_args(Role))),
+        twin=fields.flag("twin", default=False),
+        asked=Asked(
+            load.maybe("workers", load.whole),
+            load.maybe("jobs", load.whole),
+            load.maybe("batch", load.whole),
+            load.mapping("options"),
+        ),
         expected=fields.maybe("expected", fields.text),
         story=fields.text("story", ""),
         right=fields.maybe("right", fields.flag),
@@ -299,6 +335,18 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
             for name in fields.mapping("measurements")
             for one in (fields.fields("measurements").fields(name),)
         },
+        counted=None
+        if fields.values.get("counted") is None
+        else tuple(
+            Counted(
+                row.text("name"),
+                row.text("unit"),
+                row.number("first"),
+                row.maybe("second", row.number),
+                row.flag("varies", default=False),
+            )
+            for row in fields.rows("counted")
+        ),
         judgements=tuple(
             Judgement(
                 invariant=row.text("invariant"),
