@@ -10,7 +10,7 @@ from pathlib import Path
 
 from contend.campaign import doubts, machine
 
-NAMES = ("recording", "proxy", "judging", "pgbench", "deletion", "submission", "progress", "default_run")
+NAMES = ("recording", "proxy", "judging", "pgbench", "deletion", "submission", "progress", "gating", "default_run")
 
 
 def main(names: list[str]) -> int:

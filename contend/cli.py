@@ -131,7 +131,8 @@ def _run(request: Request, *, as_json: bool) -> int:
 
 
 def _print_json(document: object) -> None:
-    click.echo(json.dumps(document, indent=1, ensure_ascii=False, default=str))
+    text = json.dumps(document, indent=1, ensure_ascii=False, default=str)
+    click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"))  # half a character becomes its JSON escape
 
 
 @cli.command()

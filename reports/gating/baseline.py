@@ -224,7 +224,8 @@ def made_of(runs: Sequence[Run]) -> Baseline:
     entries = {key: _joined([entry_of(keyed(run)[key]) for run in runs]) for key in sorted(keyed(first))}
     if not entries:
         raise UsageError(f"{first.folder} holds no results, so nothing could be held to it. Run `contend run` first.")
-    return Baseline(first.machine, first.contend, first.profile, entries)
+    machine = {name: first.machine[name] for name in MACHINE if name in first.machine}
+    return Baseline(machine, first.contend, first.profile, entries)
 
 
 def _joined(entries: Sequence[Entry]) -> Entry:
