@@ -143,6 +143,15 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Flatness:
+    """How claims beside `few` waiting jobs compare with claims beside `many`: 1 is as quick, 0.1 ten times as long beside many."""
+
+    few: int
+    many: int
+    ratio: Ratio
+
+
+@dataclass(frozen=True, slots=True)
 class LeftOut:
     """A count or timing that was not made, and why not."""
 
@@ -183,6 +192,7 @@ class Result:
     processes: tuple[Process, ...]
     counts: tuple[Count, ...]
     times: tuple[Timing, ...]
+    flatness: tuple[Flatness, ...]
     left_out: tuple[LeftOut, ...]
     staleness: tuple[Quantile, ...]
     reader_latency: tuple[Quantile, ...]
@@ -383,6 +393,11 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
             for row in series.rows("counts")
         ),
         times=tuple(_timing(row) for row in series.rows("times")),
+        flatness=tuple(
+            Flatness(row.whole("few"), row.whole("many"), ratio)
+            for row in series.rows("flatness")
+            if (ratio := _ratio(row)) is not None
+        ),
         left_out=tuple(_left_out(row) for row in series.rows("left_out")),
         staleness=_quantiles(series, "staleness"),
         reader_latency=_quantiles(series, "reader_latency"),
@@ -428,17 +443,21 @@ def _left_out(row: _Fields) -> LeftOut:
     return LeftOut(row.number("latency_ms"), row.integer("batch"), row.text("reason"))
 
 
+def _ratio(row: _Fields) -> Ratio | None:
+    if row.values.get("ratio") is None:
+        return None
+    ratio = row.fields("ratio")
+    return Ratio(ratio.number("median"), ratio.number("low"), ratio.number("high"), ratio.integer("pairs"))
+
+
 def _timing(row: _Fields) -> Timing:
-    ratio = row.fields("ratio") if row.values.get("ratio") is not None else None
     return Timing(
         latency_ms=row.number("latency_ms"),
         batch=row.integer("batch"),
         baseline=row.text("baseline"),
         baseline_ms=row.numbers("baseline_ms"),
         system_ms=row.numbers("system_ms"),
-        ratio=None
-        if ratio is None
-        else Ratio(ratio.number("median"), ratio.number("low"), ratio.number("high"), ratio.integer("pairs")),
+        ratio=_ratio(row),
     )
 
 

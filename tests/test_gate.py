@@ -38,6 +38,12 @@ ONE_MORE = f"""{RIGHT}
         self._run("select_ready", limit=1)
         return super()._take(worker, limit)
 """
+INDEX_LOST = f"""{RIGHT}
+    def install(self):
+        super().install()
+        with self._acquire() as connection:
+            connection.execute("DROP INDEX jobs_ready")
+"""
 ONE_LESS = """\
 from reference_impl.sqlite import UpdateReturning as Mine
 """
@@ -350,6 +356,33 @@ def test_a_ratio_fails_only_where_the_whole_interval_is_worse_by_its_factor(
     told = gate(edited(runs(), slower(was["low"] / 1.5 * 0.99)), committed)
     assert told.status == 1
     assert "factor of 1.5" in told.reasons(tier="ratios", level="fail")[0]["expected"]
+
+
+def test_an_index_that_was_lost_is_stopped_by_the_flatness_of_claims(
+    runs: Runs, committed: Path, gate: Callable[..., Told]
+) -> None:
+    told = gate(runs(INDEX_LOST), committed)
+    assert told.status == 1
+    (reason,) = told.reasons(level="fail")
+    assert (reason["tier"], reason["about"]) == (
+        "ratios",
+        "claim-batch mine.py:Mine sqlite, speed beside 100000 waiting jobs over that beside 1000",
+    )
+
+
+def test_a_system_too_slow_to_fill_is_not_measured_for_flatness_and_says_so(runs: Runs) -> None:
+    slow = f"""{RIGHT}
+    def enqueue(self, jobs):
+        import time
+        if len(jobs) >= 1000:
+            time.sleep(0.5)
+        return super().enqueue(jobs)
+"""
+    bundle = runs(slow, "claim-batch")
+    (result,) = (json.loads(file.read_text()) for file in bundle.glob("results/01-*/result.json"))
+    (row,) = result["series"]["flatness"]
+    assert row["left_out"] == "enqueueing 100,450 jobs would take over 15 s"
+    assert result["verdict"] == "pass"
 
 
 # --- what could not be told --------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from harness import measurement
 from harness.errors import BaselineUnreadable, OutputUnwritable, UsageError
 from harness.verdict import Verdict
 from reports.saved import Counted, Result, Run, Timing
@@ -24,6 +25,7 @@ TELLING: Final = 100  # the size of a round to compare by, where it was timed
 _CONFIDENCE: Final = 1.959964  # of the normal distribution, two-sided 95 %
 # A hard ratio has to be worse than the baseline's by this factor, interval against interval.
 BATCH_FACTOR: Final = 1.5
+FLATNESS_FACTOR: Final = 2.0
 FAIRNESS_FACTOR: Final = 2.0
 
 
@@ -170,12 +172,15 @@ def _coverage(result: Result) -> Coverage:
 
 
 def _ratios(result: Result) -> Iterable[tuple[str, Ratio]]:
-    """Batch against N+1 at the latency that cancels the machine, else without any; and how fairly workers were served."""
+    """Batch against N+1 at the latency that cancels the machine, else without any; flatness; how fairly workers were served."""
     for latency in (CANCELLING_MS, 0.0):
         timed = [each for each in result.times if each.latency_ms == latency and each.ratio is not None]
         if timed:
             yield _against_n_plus_1(min(timed, key=lambda each: (each.batch != TELLING, -each.batch)))
             break
+    for flat in result.flatness:
+        name = f"speed beside {flat.many} waiting jobs over that beside {flat.few}"
+        yield name, _measured(flat.ratio, FLATNESS_FACTOR, portable=True)
     if any(e.name == "every-worker-took-part" and e.present for e in result.evidence):
         got = [max(0, each.claims - each.empty - each.errors) for each in result.processes]
         if len(got) > 1 and sum(got) > 0:
@@ -185,8 +190,11 @@ def _ratios(result: Result) -> Iterable[tuple[str, Ratio]]:
 def _against_n_plus_1(timed: Timing) -> tuple[str, Ratio]:
     assert timed.ratio is not None  # noqa: S101  # only such are asked for
     name = f"times quicker than {timed.baseline}, {timed.batch} in a round, {timed.latency_ms:g} ms added"
-    median, low, high = (round(each, 4) for each in (timed.ratio.median, timed.ratio.low, timed.ratio.high))
-    return name, Ratio(median, low, high, BATCH_FACTOR, portable=timed.latency_ms == CANCELLING_MS)
+    return name, _measured(timed.ratio, BATCH_FACTOR, portable=timed.latency_ms == CANCELLING_MS)
+
+
+def _measured(ratio: measurement.Ratio, factor: float, *, portable: bool) -> Ratio:
+    return Ratio(round(ratio.median, 4), round(ratio.low, 4), round(ratio.high, 4), factor, portable)
 
 
 def _fairness(got: Sequence[int]) -> Ratio:
