@@ -214,6 +214,7 @@ def baseline(bundles: tuple[Path, ...], out: Path) -> int:
     """
     from reports import saved  # noqa: PLC0415  # see the module's caption
     from reports.gating import baseline as baselines  # noqa: PLC0415  # as above
+    from reports.gating.escaping import plain  # noqa: PLC0415  # as above
 
     made = baselines.made_of([saved.load(bundle) for bundle in bundles])
     baselines.save(made, out)
@@ -223,6 +224,10 @@ def baseline(bundles: tuple[Path, ...], out: Path) -> int:
         f"{out}: {len(made.entries)} results, {len(counts) - unstable} counts"
         f"{f' ({unstable} more vary and bind nobody)' if unstable else ''}. Commit it."
     )
+    if borne := made.borne:
+        names = ", ".join(plain(str(key)) for key in borne[:5])
+        more = ", …" if len(borne) > 5 else ""
+        click.echo(f"Not as they should be, which the gate will bear from now on: {len(borne)} ({names}{more}).")
     return 0
 
 

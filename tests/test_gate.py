@@ -160,6 +160,9 @@ def timed(low: float, ratio: float, high: float, verdict: str = "slower", **more
 def test_a_baseline_holds_verdicts_counts_and_ratios_but_no_time_and_is_the_same_bytes_again(
     runs: Runs, committed: Path, tmp_path: Path
 ) -> None:
+    assert (
+        len(json.loads(committed.read_text())["results"]) == 2
+    )  # the controls that were run beside them are part of them
     race, batch = held(committed, "claim-race"), held(committed, "claim-batch")
     assert (race["verdict"], race["role"], race["load"]["workers"]) == ("pass", "subject", 6)
     assert "no-double-claim" in race["coverage"]["judged"]
@@ -174,6 +177,16 @@ def test_a_baseline_holds_verdicts_counts_and_ratios_but_no_time_and_is_the_same
     again = tmp_path / "again.json"
     assert run_command_line(["baseline", str(runs()), "--out", str(again)]) == 0
     assert again.read_bytes() == committed.read_bytes()
+
+
+def test_counts_are_counted_twice_and_say_whether_claims_differed(runs: Runs) -> None:
+    (result,) = (json.loads(file.read_text()) for file in runs(N_PLUS_1).glob("results/*claim-batch-mine*/result.json"))
+    counted = {each["name"]: each for each in result["counted"]}
+    for name, value in (("statements_per_job", 1), ("statements_per_round", 1), ("transactions_per_job", 0)):
+        assert (counted[name]["first"], counted[name]["second"], counted[name]["varies"]) == (value, value, False)
+    a_claim = counted["statements_per_claim"]  # of every other size: 1, 5, 20, … jobs and 2, 10, 50, … jobs
+    assert (a_claim["first"], a_claim["second"], a_claim["varies"]) == (126.2, 253.4, True)
+    assert (counted["transactions_per_claim"]["first"], counted["transactions_per_claim"]["varies"]) == (1, False)
 
 
 def test_a_count_that_varies_is_unstable_and_held_to_nothing(
@@ -257,6 +270,30 @@ def test_another_batch_size_says_nothing_and_that_is_inconclusive(
     told = gate(runs(RIGHT, "claim-race", "--batch", "3"), rewritten(committed, tmp_path, _only("claim-race")))
     assert told.status == 2
     assert "--batch 3" in told.reasons(tier="counts", level="inconclusive")[0]["happened"]
+
+
+def test_a_result_a_scenario_or_a_database_that_is_missing_is_one_line(
+    runs: Runs, committed: Path, gate: Callable[..., Told], tmp_path: Path
+) -> None:
+    def more(document: Json) -> None:
+        first = document["results"][0]
+        for change in ({"system": "other"}, {"database": "postgres"}, {"database": "postgres", "system": "other"}):
+            document["results"].append({**first, **change})
+
+    told = gate(runs(), rewritten(committed, tmp_path, more))
+    assert told.status == 1
+    assert [(each["about"], each["happened"], each["expected"]) for each in told.reasons(level="fail")] == [
+        ("postgres", "Nothing was run on the database", "2 results, as in the baseline"),
+        ("claim-batch other sqlite", "It was not run", "a result, pass"),
+    ]
+
+
+def test_a_bundle_of_a_contend_that_counted_nothing_twice_is_inconclusive(
+    runs: Runs, committed: Path, edited: Callable[..., Path], gate: Callable[..., Told]
+) -> None:
+    told = gate(edited(runs(), lambda document: document.pop("counted")), committed)
+    assert told.status == 2
+    assert "Run it again with this contend" in told.err
 
 
 def _only(scenario: str) -> Callable[[Json], object]:
@@ -477,8 +514,9 @@ def test_on_another_machine_counts_are_compared_and_times_are_not(
     slower = timed(1.5, 1.6, 1.7, repeated=timed(1.5, 1.6, 1.7))
     elsewhere = {"cpu": "Other", "cores": 64, "memory_gib": 8.0}
     bundle = edited(runs(ONE_MORE), machine=elsewhere)
-    told = gate(bundle, committed, "--times", times_file(tmp_path, slower))
+    told = gate(bundle, committed, "--times", times_file(tmp_path, slower), "--junit", tmp_path / "junit.xml")
     assert told.status == 1
+    assert ET.fromstring((tmp_path / "junit.xml").read_text()).get("skipped") == "2"  # noqa: S314  # our own
     assert not told.reasons(tier="times", level="fail")
     assert told.reasons(tier="counts", level="fail")
     assert "another machine (Other, 64 cores, 8.0 GiB)" in told.document["machine"]
@@ -520,10 +558,12 @@ def test_what_is_new_must_pass(runs: Runs, committed: Path, gate: Callable[..., 
 
 
 def test_a_failure_that_is_in_the_baseline_is_borne_but_a_second_one_is_not(
-    runs: Runs, gate: Callable[..., Told], tmp_path: Path
+    runs: Runs, gate: Callable[..., Told], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "b.json"
+    capsys.readouterr()
     assert run_command_line(["baseline", str(runs(LOCK_DROPPED, "claim-race")), "--out", str(file)]) == 0
+    assert "bear from now on: 1 (claim-race mine.py:Mine sqlite)" in capsys.readouterr().out
     assert gate(runs(LOCK_DROPPED, "claim-race"), file).status == 0
 
     def only_one(document: Json) -> None:
@@ -681,6 +721,7 @@ def test_no_change_of_one_value_of_a_baseline_is_a_traceback(
         ('{"schema": 1}', "`comparisons` is missing"),
         (json.dumps({"schema": 1, "comparisons": [timed(1.5, 1.2, 1.3)]}), "does not hold its ratio"),
         (json.dumps({"schema": 1, "comparisons": [timed(1.1, 1.2, 1.3, "fast")]}), "expected one of slower"),
+        (json.dumps({"schema": 1, "comparisons": [timed(0, 1.2, 1.3)]}), "expected a number above 0"),
         (json.dumps({"schema": 1, "comparisons": [timed(float("nan"), 1.2, 1.3)]}), "expected a number above 0"),
         (json.dumps({"schema": 1, "comparisons": [{**timed(1.1, 1.2, 1.3), "low": None}]}), "are needed for 'slower'"),
     ],

@@ -113,6 +113,15 @@ class Baseline:
     profile: str
     entries: Mapping[Key, Entry]
 
+    @property
+    def borne(self) -> list[Key]:
+        """Results that are not as they should be: no pass, or a known-wrong system that was not caught."""
+        return [
+            key
+            for key, entry in self.entries.items()
+            if not (entry.caught if entry.role == "control" else entry.verdict == "pass")
+        ]
+
 
 def same_machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two descriptions are of one machine, as far as can be seen; of one that says nothing, no."""

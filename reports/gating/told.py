@@ -39,7 +39,7 @@ def lines(gate: Gate, bundle: Path, baseline: Path) -> list[str]:
     if gate.machine:
         told.append(plain(gate.machine))
     if gate.tightens:
-        told.append(f"Better than the baseline. To hold on to it: {tighten(bundle, baseline)}")
+        told.append(f"Better than the baseline. To hold on to it: {plain(tighten(bundle, baseline))}")
     return [*told, f"{gate.verdict.upper()}: {summed_up(gate)}."]
 
 
