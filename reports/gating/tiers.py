@@ -196,7 +196,7 @@ def _not_caught(name: str, result: Result, expected: str) -> Reason:
         name,
         happened,
         expected,
-        f"{_again(result)} Was the invariant or the provocation weakened? Else raise --workers or --jobs.",
+        f"Was the invariant or the provocation weakened? Else raise --workers or --jobs. {_again(result)}",
     )
 
 
@@ -205,7 +205,7 @@ def _coverage(name: str, result: Result, was: Entry, now: Entry) -> Iterator[Rea
     level: Level = "inconclusive" if now.verdict == "inconclusive" else "fail"
 
     def shrank(happened: str, expected: str, remedy: str = "") -> Reason:
-        return Reason("correctness", level, name, happened, expected, f"{remedy} {_RENEW}".strip())
+        return Reason("correctness", level, name, happened, expected, f"{_RENEW} {remedy}".strip())
 
     for setting in ("workers", "jobs"):
         asked, floor = getattr(now.load, setting), getattr(was.load, setting)
@@ -277,12 +277,12 @@ def _counts(name: str, result: Result, was: Entry, now: Entry) -> Iterator[Reaso
         if count.value is not None and min(twice) > count.value:
             shown = f"{twice[0]:g}" if twice[0] == twice[1] else f"{twice[0]:g} and {twice[1]:g}"
             yield Reason(
-                "counts", "fail", name, f"{_words(what)}: {shown}", _amount(count), f"{_again(result)} {_RENEW}"
+                "counts", "fail", name, f"{_words(what)}: {shown}", _amount(count), f"{_RENEW} {_again(result)}"
             )
         elif steady(found) is None:
             yield Reason(
                 "counts", "doubt", name, f"{_words(what)} is unstable: counted {twice[0]:g}, then {twice[1]:g}",
-                _amount(count), f"{_again(result)} What changes from one claim to the next?",
+                _amount(count), f"What changes from one claim to the next? {_again(result)}",
             )  # fmt: skip  # as above
         elif count.value is not None and found.first < count.value:
             yield Reason("counts", "better", name, f"{_words(what)}: {found.first:g}", _amount(count))
