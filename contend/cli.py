@@ -140,6 +140,18 @@ def run(*, as_json: bool, scenarios: tuple[str, ...], profile: str, out: Path, *
 )
 @click.option("--seed", type=click.IntRange(0), help="Seed of every random choice. [default: a new one, recorded]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option(
+    "--master", is_flag=True, help="Let the users be on other machines, with a postgresql:// URL they all reach."
+)
+@click.option("--master-bind-host", default="127.0.0.1", show_default=True, help="Where the master listens.")
+@click.option("--master-bind-port", type=click.IntRange(1, 65535), default=5557, show_default=True)
+@click.option("--expect-workers", type=_whole("workers"), help="Machines the master waits for. [default: 1]")
+@click.option(
+    "--max-wait", type=click.IntRange(1), default=60, show_default=True, metavar="SECONDS", help="For them to join."
+)
+@click.option("--worker", is_flag=True, help="Be one of those machines; everything else is the master's to say.")
+@click.option("--master-host", default="127.0.0.1", show_default=True, help="Where a worker finds the master.")
+@click.option("--master-port", type=click.IntRange(1, 65535), default=5557, show_default=True)
 @click.option("--hand-out", is_flag=True, hidden=True, help="Leave the users to whoever reads standard output.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def load(*, scenario: str, hand_out: bool, as_json: bool, options: dict[str, Any], **asked: Any) -> int:
@@ -149,11 +161,21 @@ def load(*, scenario: str, hand_out: bool, as_json: bool, options: dict[str, Any
     workers and clean-up. Rates and percentiles stand beside the verdict. With Locust's own screen: locust -f scenarios/locustfile.py.
     """
     from contend import load as loads  # noqa: PLC0415  # see the module's caption
-    from harness.runners.load import USER_OPTIONS  # noqa: PLC0415  # as above
+    from harness.runners.load import USER_OPTIONS, Master  # noqa: PLC0415  # as above
 
+    host, port = asked.pop("master_host"), asked.pop("master_port")
+    here = Master(
+        asked.pop("master_bind_host"),
+        asked.pop("master_bind_port"),
+        asked.pop("expect_workers") or 1,
+        asked.pop("max_wait"),
+    )
+    if asked.pop("worker"):
+        return loads.work(host, port)
+    master = here if asked.pop("master") else None
     users = {name: value for name in USER_OPTIONS if (value := asked.pop(name)) is not None}
-    request = loads.request(scenario, options={**options, **users}, argv=tuple(sys.argv[1:]), **asked)
-    return _run(request, as_json=as_json, crowd=loads.crowd(hand_out=hand_out), quiet=hand_out)
+    request = loads.request(scenario, options={**options, **users}, argv=tuple(sys.argv[1:]), master=master, **asked)
+    return _run(request, as_json=as_json, crowd=loads.crowd(hand_out=hand_out, master=master), quiet=hand_out)
 
 
 def _run(request: Request, *, as_json: bool, crowd: Crowd | None = None, quiet: bool = False) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -10,10 +13,11 @@ from typing import Any, Final
 import scenarios
 from contend.campaign import Request
 from harness import databases
-from harness.errors import UsageError
-from harness.runners.load import Crowd, HandedOut, Locust, Order
+from harness.errors import RunAbandoned, UsageError
+from harness.runners.load import Crowd, HandedOut, Locust, Master, Order, work_for
 from scenarios.loads import LOADS, USER_CLASSES
 
+FILES: Final = Path(scenarios.__file__).parent
 SYSTEMS: Final[Mapping[str, Mapping[str, str]]] = {  # what is loaded where no system is named
     "claim-race": {"sqlite": "reference:update-returning", "postgres": "reference:skip-locked-cte"},
     "pool-pressure": {"postgres": "reference:batched"},
@@ -22,7 +26,14 @@ SYSTEMS: Final[Mapping[str, Mapping[str, str]]] = {  # what is loaded where no s
 
 
 def request(
-    scenario: str, *, system: str | None, database: str, users: int | None, options: Mapping[str, Any], **more: Any
+    scenario: str,
+    *,
+    system: str | None,
+    database: str,
+    users: int | None,
+    options: Mapping[str, Any],
+    master: Master | None = None,
+    **more: Any,
 ) -> Request:
     """Make the request; `options` has the users' (`USER_OPTIONS`), those left out are the scenario's. Raises `UsageError`."""
     engine = databases.choose(database).name
@@ -32,6 +43,9 @@ def request(
             "its users share one pool, and a call to SQLite stops all users of its process."
         )
     number = users or LOADS[scenario].loads["quick"].workers
+    if master is not None:
+        _check_master(master, scenario, number)
+        options = {**options, "processes": master.workers}
     processes = options.get("processes") or (number if engine == "sqlite" else 1)
     if engine == "sqlite" and number > processes:
         raise UsageError(
@@ -53,10 +67,38 @@ def request(
     )
 
 
-def crowd(*, hand_out: bool) -> Crowd:
+def _check_master(master: Master, scenario: str, users: int) -> None:
+    if scenario != "claim-race":
+        raise UsageError("Workers on other machines are for claim-race: leave --master out, or name no other scenario.")
+    if users < master.workers:
+        raise UsageError(f"{master.workers} workers for {users} users: some would have none. Lower --expect-workers.")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((master.host, master.port))
+        except OSError as error:
+            raise UsageError(
+                f"The master cannot listen at {master.host}:{master.port} ({error.strerror}). Choose another --master-bind-port."
+            ) from error
+
+
+def work(host: str, port: int) -> int:
+    """Be a worker of a master elsewhere; gives the exit status. What was recorded is kept where the master did not get it all."""
+    folder = Path(tempfile.mkdtemp(prefix="contend-users-"))
+    if work_for(host, port, FILES / "locustfile.py", folder):
+        shutil.rmtree(folder)
+        return 0
+    if not any((folder / "events").glob("*")):
+        shutil.rmtree(folder)
+        raise RunAbandoned(f"The master at {host}:{port} went away before any user had worked. Look at what it says.")
+    raise RunAbandoned(
+        f"The master at {host}:{port} went away before the users had finished. What they did is kept in {folder / 'events'}."
+    )
+
+
+def crowd(*, hand_out: bool, master: Master | None = None) -> Crowd:
     """Give what runs the users: Locust, or, for the system under test only, whoever reads our standard output."""
-    folder = Path(scenarios.__file__).parent
-    locust = Locust(folder / "locustfile.py", folder / "ramp.py", USER_CLASSES)
+    locust = Locust(FILES / "locustfile.py", FILES / "ramp.py", USER_CLASSES, master)
     handed = HandedOut(sys.stdout, sys.stdin)
 
     def at_work(order: Order, say: Callable[[str], None]) -> Sequence[str]:

@@ -13,10 +13,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import IO, Any, ClassVar, Final, cast
@@ -31,7 +33,8 @@ from locust.runners import STATE_MISSING, LocalRunner, MasterRunner, WorkerRunne
 
 from harness import witnesses
 from harness.recorder import RecordedSystem, Recorder, build_system
-from harness.runners.load import ORDER, Clockwork, Order
+from harness.runners import apart
+from harness.runners.load import FINISHED, FOLDER, ORDER, Clockwork, Order
 from harness.scenario import Reply
 from scenarios import scanning
 from scenarios.claiming import POLL_SECONDS, complete
@@ -42,6 +45,7 @@ ORDER_SECONDS: Final = 120.0  # for a server to come up and a queue to be filled
 FINISH_SECONDS: Final = 60.0  # for all users to finish their turns before Locust quits, which would interrupt them
 STOP_SECONDS: Final = 2.0  # for the same when users are stopped on the screen; a worker is not ready again before that
 LOOK_SECONDS: Final = 0.05
+SEND_SECONDS: Final = 0.5  # between two pieces of history that a worker on another machine sends
 
 
 def three_digits(milliseconds: float) -> float:
@@ -65,15 +69,17 @@ class Crew:
         self._place = itertools.count()
         self._runner: Any = None
         self._watched = False
+        self.sender: Callable[[], None] | None = None  # sends what there is to a master on another machine
+        self._prefix = ""  # of users' names, on another machine than the master's
 
     @property
     def order(self) -> Order:
         """The order, once it is here."""
         return cast("Order", self._order.get(timeout=ORDER_SECONDS))
 
-    def begin(self, order: Order, runner: Any) -> None:
-        """Take the order; from now on users can work."""
-        self._runner = runner
+    def begin(self, order: Order, runner: Any, prefix: str = "") -> None:
+        """Take the order; from now on users can work. `prefix` tells this machine's users from others'."""
+        self._runner, self._prefix = runner, prefix
         if not self._watched and order.witness != "none":
             witnesses.choose(order.witness).enter(order.process or "users", order.folder / "witness")
         self._watched = True
@@ -82,7 +88,6 @@ class Crew:
     def join(self, notice: Callable[[str, int, Reply], None]) -> RecordedSystem:
         """Give a user its client, with a name no other user of this run has. Raises what building the system raises."""
         order = self.order
-        self.clockwork.users += 1
 
         def build() -> Any:
             return build_system(order.source.load(), order.url, order.options)
@@ -101,20 +106,22 @@ class Crew:
                 Recorder(events_of / f"{name}.ndjson", name, "thread"), name, build, seed=order.seed, notice=notice
             )
             client.share(self._shared)
+            self.clockwork.users += 1
             return client
-        name = _take_name(events_of)
+        name = _take_name(events_of, self._prefix)
         client = RecordedSystem(
             Recorder(events_of / f"{name}.ndjson", name, "worker"), name, build, seed=order.seed, notice=notice
         )
         client.build()
+        self.clockwork.users += 1
         return client
 
     def leave(self, client: RecordedSystem) -> None:
         """A user is done; its connections are given back."""
-        self.clockwork.users -= 1
         if not self.order.process:
             client.close()
         client.end()
+        self.clockwork.users -= 1
 
     def give_up(self, problem: str) -> None:
         """Tell what broke a user; the run is inconclusive, and ends."""
@@ -137,13 +144,14 @@ class Crew:
         self.save()
 
 
-def _take_name(folder: Path) -> str:
+def _take_name(folder: Path, prefix: str) -> str:
     for number in itertools.count():
+        name = f"{prefix}w{number}"
         try:
-            os.close(os.open(folder / f"w{number}.ndjson", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+            os.close(os.open(folder / f"{name}.ndjson", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
         except FileExistsError:
             continue
-        return f"w{number}"
+        return name
     raise AssertionError  # there is always another number
 
 
@@ -325,28 +333,106 @@ def begin(environment: Environment, runner: Any, **_more: object) -> None:
         _end_with_parent()
     RecordedSystem.interruption = (KeyboardInterrupt, gevent.GreenletExit)
     environment.stop_timeout = environment.stop_timeout or STOP_SECONDS
-    if len(environment.user_classes) > 1:  # nobody chose
-        environment.user_classes = [ClaimUser]
-
-    def take(msg: Message, **_more: object) -> None:
-        CREW.begin(Order.read(Path(msg.data) / "load" / "order.json"), runner)
-
     if isinstance(runner, WorkerRunner):
-        _finish_when_told(runner)
         if ORDER in os.environ:
             CREW.begin(Order.read(Path(os.environ[ORDER])), runner)
         else:
-            runner.register_message("contend-order", take)
-            runner.send_message("contend-order")
+            Apart(runner, here=bool(options.processes)).ask()
+        _finish_when_told(runner)
         return
     if not isinstance(runner, LocalRunner | MasterRunner):
         return
+    if len(environment.user_classes) > 1:  # nobody chose
+        environment.user_classes = [ClaimUser]
     environment.events.quitting.add_listener(_save_statistics)
     _let_users_finish(runner)
+    if isinstance(runner, MasterRunner):
+        _answer_workers(environment, runner)
     if ORDER in os.environ:
         CREW.begin(Order.read(Path(os.environ[ORDER])), runner)
     else:
         _judge_ourselves(environment, runner)
+
+
+class Apart:
+    """A worker of Locust that has no order: it asks the master, and, on another machine, sends it what its users did."""
+
+    def __init__(self, runner: WorkerRunner, *, here: bool) -> None:
+        """`here` says that it was forked from the master, so that they share its folder and its clock."""
+        self._runner = runner
+        self._here = here
+        self._clock = apart.Clock()
+        self._outbox: apart.Outbox | None = None
+        runner.register_message("contend-order", self._take)
+        runner.register_message("contend-clock", self._heard)
+
+    def ask(self) -> None:
+        """Ask for the order."""
+        self._runner.send_message("contend-order")
+
+    def _take(self, msg: Message, **_more: object) -> None:
+        order = Order.from_json(msg.data["order"])
+        if self._here:
+            CREW.begin(order, self._runner)
+            return
+        own = os.environ.get(FOLDER)
+        folder = Path(own) if own else Path(tempfile.mkdtemp(prefix="contend-users-"))
+        for name in ("events", "load", "witness", "pools"):
+            (folder / name).mkdir(exist_ok=True)
+        self._outbox = apart.Outbox(folder / "events")
+        CREW.sender = self.send
+        CREW.begin(replace(order, folder=folder), self._runner, msg.data["name"])
+        gevent.spawn(self._go_on)
+
+    def _go_on(self) -> None:
+        while True:
+            self._runner.send_message("contend-clock", {"asked": time.monotonic_ns()})
+            gevent.sleep(SEND_SECONDS)
+            self.send()
+
+    def _heard(self, msg: Message, **_more: object) -> None:
+        self._clock.answered(msg.data["asked"], msg.data["here"], time.monotonic_ns())
+
+    def send(self) -> None:
+        """Send what is new in the users' files, and what they have measured."""
+        if self._outbox is None:
+            return
+        CREW.save()
+        folder = CREW.order.folder / "load"
+        piece = {
+            "files": self._outbox.take() if (bounds := self._clock.bounds()) else {},
+            "clock": bounds,
+            "figures": {file.stem: file.read_text(encoding="utf-8") for file in folder.glob("users-*.json")},
+            "problems": {file.stem: file.read_text(encoding="utf-8") for file in folder.glob("problem-*.txt")},
+        }
+        self._runner.send_message("contend-piece", piece)
+
+
+def _answer_workers(environment: Any, runner: MasterRunner) -> None:
+    """Give orders to workers that ask, tell them the time, and keep what they send. Registered at once: a worker asks only once."""
+    names: dict[str, str] = {}
+
+    def give(msg: Message, **_more: object) -> None:
+        names[msg.node_id] = name = f"m{len(names) + 1}"
+        if not environment.parsed_options.processes:
+            apart.receive(CREW.order.folder, name, {}, None)  # from now on it may do something
+        data = {"order": CREW.order.to_json(), "name": name}
+        runner.send_message("contend-order", data, msg.node_id)
+
+    def tell_time(msg: Message, **_more: object) -> None:
+        runner.send_message("contend-clock", {**msg.data, "here": time.monotonic_ns()}, msg.node_id)
+
+    def keep(msg: Message, **_more: object) -> None:
+        name, folder = names[msg.node_id], CREW.order.folder
+        apart.receive(folder, name, msg.data["files"], msg.data["clock"])
+        for stem, text in msg.data["figures"].items():
+            (folder / "load" / f"users-{name}-{stem}.json").write_text(text, encoding="utf-8")
+        for stem, text in msg.data["problems"].items():
+            (folder / "load" / f"problem-{name}-{stem}.txt").write_text(text, encoding="utf-8")
+
+    runner.register_message("contend-order", lambda msg, **_more: gevent.spawn(give, msg))
+    runner.register_message("contend-clock", tell_time)
+    runner.register_message("contend-piece", keep)
 
 
 def _let_users_finish(runner: LocalRunner | MasterRunner) -> None:
@@ -380,6 +466,9 @@ def _finish_when_told(runner: WorkerRunner) -> None:
         while CREW.clockwork.users:
             gevent.sleep(LOOK_SECONDS)
         CREW.save()
+        if CREW.sender is not None:
+            CREW.sender()
+            (CREW.order.folder / FINISHED).touch()
         runner._send_stats()  # there is no public name for it; the master hears them in this order
         runner.send_message("contend-finished")
 
@@ -388,12 +477,6 @@ def _finish_when_told(runner: WorkerRunner) -> None:
 
 def _judge_ourselves(environment: Environment, runner: Any) -> None:
     scenario = {name: scenario for scenario, name in USER_CLASSES.items()}[environment.user_classes[0].__name__]
-
-    def answer(msg: Message, **_more: object) -> None:
-        gevent.spawn(lambda: runner.send_message("contend-order", str(CREW.order.folder), msg.node_id))
-
-    if isinstance(runner, MasterRunner):
-        runner.register_message("contend-order", answer)  # before anything is waited for: a worker asks once
     judge = Judge(environment, scenario)
     path = judge.order()
     if path is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,9 +17,12 @@ from typing import Any
 import duckdb
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import scenarios
 from harness.processes import Source
+from harness.runners.apart import Clock, Outbox, receive, settle
 from harness.runners.load import Clockwork, Order, figures
 
 LOCUSTFILE = Path(scenarios.__file__).with_name("locustfile.py")
@@ -192,7 +197,7 @@ def started(*words: str, cwd: Path) -> tuple[subprocess.Popen[str], list[psutil.
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     until = time.monotonic() + 60
-    while time.monotonic() < until and not list(cwd.glob("runs/*/results/*/events/w1.ndjson")):
+    while time.monotonic() < until and not list(cwd.glob("runs/latest/results/*/events/w1.ndjson")):
         time.sleep(0.05)
     children = psutil.Process(begun.pid).children(recursive=True)
     return begun, [child for child in children if "locust" in " ".join(child.cmdline())]
@@ -218,6 +223,177 @@ def test_users_that_are_killed_make_a_load_inconclusive(tmp_path: Path) -> None:
     assert begun.returncode == 2, said
     reasons = " ".join(json.loads(out)["results"][0]["reasons"])
     assert "never said how it ended" in reasons
+
+
+# --- users on other machines -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(*words: object, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "contend", "load", *map(str, words)],
+        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip  # as a user would write it
+
+
+def apart(cwd: Path, port: int, *, killed: bool) -> tuple[subprocess.Popen[str], str, list[int]]:
+    """Run a master and two workers, each for a machine of its own; give the master, its document, the workers' exit statuses."""
+    master = start(
+        "--master", "--master-bind-port", port, "--expect-workers", 2, "--users", 4, "--run-time", 5, "--json", cwd=cwd
+    )
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            break
+        time.sleep(0.1)
+    workers = [start("--worker", "--master-port", port, cwd=cwd) for _ in range(2)]
+    if killed:
+        while time.monotonic() < until and len(list(cwd.glob("runs/latest/results/*/load/apart/m*/m?w1.ndjson"))) < 2:
+            time.sleep(0.1)
+        for process in [*psutil.Process(workers[1].pid).children(recursive=True), psutil.Process(workers[1].pid)]:
+            process.kill()
+    document, _ = master.communicate(timeout=150)
+    for worker in workers:
+        worker.communicate(timeout=60)
+    return master, document, [worker.returncode for worker in workers]
+
+
+def test_the_histories_of_other_machines_come_back_and_are_judged_together(port: int, tmp_path: Path) -> None:
+    master, told, workers = apart(tmp_path, port, killed=False)
+    assert (master.returncode, workers) == (0, [0, 0])
+    (result,) = json.loads(told)["results"]
+    folder = result_folder(tmp_path, "skip-locked-cte")
+    assert {row["name"]: row["count"] for row in result["series"]["load"]["operations"]} == counted(folder) - Counter(
+        clock=1
+    )
+    with duckdb.connect() as connection:
+        connection.read_parquet(str(folder / "history" / "operations.parquet")).create_view("operations")
+        users = connection.execute("SELECT DISTINCT process FROM operations WHERE kind = 'claim' AND phase = 'main'")
+        assert sorted(name for (name,) in users.fetchall()) == ["m1w0", "m1w1", "m2w0", "m2w1"]
+        ((unsure,),) = connection.execute("SELECT value::BIGINT FROM operations WHERE kind = 'clock'").fetchall()
+    assert 0 < unsure < 1_000_000_000
+
+
+def test_a_worker_that_is_killed_makes_a_load_inconclusive_and_accuses_nobody(port: int, tmp_path: Path) -> None:
+    master, told, workers = apart(tmp_path, port, killed=True)
+    assert (master.returncode, workers[0]) == (2, 0)
+    (result,) = json.loads(told)["results"]
+    assert result["findings"] == []
+    assert "never said how it ended" in " ".join(result["reasons"])
+
+
+def test_what_workers_elsewhere_cannot_do_is_one_sentence(port: int, tmp_path: Path) -> None:
+    for words, status, sentence in (
+        (["--worker", "--master-port", port], 254, "No master listens at 127.0.0.1"),
+        (["--master", "--users", 1, "--expect-workers", 2], 254, "2 workers for 1 users"),
+        (["cleanup-churn", "--master"], 254, "are for claim-race"),
+        (
+            ["--master", "--master-bind-port", port, "--max-wait", 2],
+            2,
+            "Of 1 workers not all had joined the master after 2 s",
+        ),
+    ):
+        found, document, said = load(*words, cwd=tmp_path)
+        assert found == status, said
+        assert sentence in said + json.dumps(document)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        status, _, said = load("--master", "--master-bind-port", port, cwd=tmp_path)
+        assert status == 254
+        assert f"cannot listen at 127.0.0.1:{port}" in said
+
+
+@given(
+    offset=st.integers(-(10**12), 10**12),
+    questions=st.lists(st.tuples(*[st.integers(0, 10**9)] * 3), min_size=1, max_size=5),
+)
+def test_the_true_offset_of_a_clock_is_within_its_bounds(offset: int, questions: list[tuple[int, int, int]]) -> None:
+    clock, now = Clock(), 0
+    assert clock.bounds() is None
+    heard = []
+    for pause, there, back in questions:
+        asked = now + pause
+        now = asked + there + back
+        clock.answered(asked, asked + there + offset, now)
+        heard.append(now)
+    bounds = clock.bounds()
+    assert bounds is not None
+    assert bounds[0] <= offset <= bounds[1]
+    nearest = min(there for _, there, _ in questions) + min(back for _, _, back in questions)
+    assert bounds[1] - bounds[0] == nearest + 2 * ((heard[-1] - heard[0]) // 10_000)
+
+
+def test_only_whole_lines_are_sent_and_each_once(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    file = tmp_path / "w0.ndjson"
+    file.write_text('{"a":1}\n{"b"')
+    assert outbox.take() == {"w0": '{"a":1}\n'}
+    assert outbox.take() == {}
+    with file.open("a") as more:
+        more.write(":2}\n")
+    assert outbox.take() == {"w0": '{"b":2}\n'}
+
+
+def line(**event: object) -> str:
+    return json.dumps(event) + "\n"
+
+
+ALIVE = line(e="process", process="m1w0", role="worker", pid=1, t=100)
+CLAIM = line(e="invoke", op=1, kind="claim", phase="main", t=110) + line(
+    e="ok", op=1, t=120, jobs=[7, 8], tokens=[1, 2]
+)
+
+
+def settled(tmp_path: Path, text: str) -> list[dict[str, Any]]:
+    (tmp_path / "events").mkdir()
+    receive(tmp_path, "m1", {"m1w0": text}, (1000, 1030))
+    assert settle(tmp_path, 5000) == []
+    return [json.loads(each) for each in (tmp_path / "events" / "m1w0.ndjson").read_text().splitlines()]
+
+
+def test_an_invocation_counts_from_the_earliest_and_a_completion_from_the_latest_it_can_have_been(
+    tmp_path: Path,
+) -> None:
+    events = settled(tmp_path, ALIVE + CLAIM + line(e="end", t=130, how="done"))
+    assert [event["t"] for event in events] == [1100, 1110, 1150, 1160]
+    (_, asked, said, _) = (
+        json.loads(each) for each in (tmp_path / "events" / "clocks.ndjson").read_text().splitlines()
+    )
+    assert (asked["kind"], said["value"]) == ("clock", 30)
+
+
+def test_a_lost_worker_may_have_claimed_enqueued_and_completed_what_it_held(tmp_path: Path) -> None:
+    done = line(e="invoke", op=2, kind="complete", phase="main", t=121, jobs=[7], tokens=[1]) + line(
+        e="ok", op=2, t=122
+    )
+    events = settled(tmp_path, ALIVE + CLAIM + done)
+    assert not any(event["e"] == "end" for event in events)
+    added = events[5:]
+    assert [(e["kind"], e["t"], e.get("jobs")) for e in added if e["e"] == "invoke"] == [
+        ("claim", 1152, None),
+        ("enqueue", 1152, None),
+        ("complete", 1152, [8]),
+    ]
+    assert [(e["op"], e["t"]) for e in added if e["e"] == "info"] == [(3, 5000), (4, 5000), (5, 5000)]
+
+
+def test_a_worker_that_was_never_heard_of_again_is_a_problem_and_may_have_done_anything(tmp_path: Path) -> None:
+    (tmp_path / "events").mkdir()
+    before = time.monotonic_ns()
+    receive(tmp_path, "m1", {}, None)
+    now = time.monotonic_ns()
+    assert settle(tmp_path, now) == ["The worker m1 took its order and was never heard of again."]
+    began, *rest = (json.loads(each) for each in (tmp_path / "events" / "m1.ndjson").read_text().splitlines())
+    assert [event["kind"] for event in rest if event["e"] == "invoke"] == ["claim", "enqueue"]
+    assert {event["t"] for event in rest if event["e"] == "info"} == {now}
+    assert before <= began["t"] <= now
 
 
 # --- what users' processes measure -----------------------------------------------------------------------------------

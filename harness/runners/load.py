@@ -25,11 +25,14 @@ from typing import Any, Final, Self, TextIO
 import orjson
 from hdrh.histogram import HdrHistogram
 
-from harness.errors import RunAbandoned
+from harness.errors import RunAbandoned, UsageError
 from harness.outcome import Outcome
 from harness.processes import Source
+from harness.runners import apart
 
 ORDER: Final = "CONTEND_ORDER"  # the environment variable that names the file with the order
+FOLDER: Final = "CONTEND_USERS"  # the one that names a folder for what the users of this machine record, where it is not the master's
+FINISHED: Final = "finished"  # a file in that folder: the master has let them finish, and has it all
 LOWEST_US: Final = 1
 HIGHEST_US: Final = 60_000_000
 DIGITS: Final = 3
@@ -39,6 +42,7 @@ KEPT: Final = 0.95  # of the arrivals due must have begun, or the rate was not k
 LATE_MS: Final = 1000.0  # an arrival that began so late at the end of a run was not kept either
 GRACE_SECONDS: Final = 90.0  # for Locust to come up, and for users to finish what they are at
 SAY_SECONDS: Final = 5.0
+JOIN_SECONDS: Final = 10.0  # for a master to be reached
 
 # What a load says of its users, beside how many there are; options of `contend load` by the same names.
 USER_OPTIONS: Final = ("run_time", "spawn_rate", "processes", "rate", "ramp")
@@ -75,14 +79,18 @@ class Order:
 
     def save(self) -> Path:
         """Write the order where the users' processes find it; only this user may read it, as the URL holds a password."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(self.to_json().encode())
+        return self.path
+
+    def to_json(self) -> str:
+        """Give the order as JSON text."""
         target = self.source.target
         source = {**asdict(self.source), "target": target}
         if isinstance(target, bytes):
             source["target"] = {"base64": base64.b64encode(target).decode()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(orjson.dumps({**asdict(self), "source": source, "folder": str(self.folder)}, default=str))
-        return self.path
+        return orjson.dumps({**asdict(self), "source": source, "folder": str(self.folder)}, default=str).decode()
 
     @property
     def path(self) -> Path:
@@ -92,20 +100,41 @@ class Order:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read an order that `save` has written."""
-        told = orjson.loads(path.read_bytes())
+        return cls.from_json(path.read_text(encoding="utf-8"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read an order that `to_json` has given."""
+        told = orjson.loads(text)
         source = told["source"]
         if isinstance(source["target"], dict):
             source["target"] = base64.b64decode(source["target"]["base64"])
         return cls(**{**told, "source": Source(**source), "folder": Path(told["folder"])})
 
 
+@dataclass(frozen=True, slots=True)
+class Master:
+    """Where workers on other machines find the master, how many there must be, and how long it waits for them."""
+
+    host: str
+    port: int
+    workers: int
+    wait_seconds: int
+
+
 class Locust:
     """The crowd of `contend load`: Locust without its screen, in a session of its own that ends with us."""
 
-    def __init__(self, locustfile: Path, ramp: Path, user_classes: Mapping[str, str]) -> None:
-        """`user_classes` names the class of `locustfile` whose users work in a scenario; `ramp` holds a load shape."""
+    def __init__(
+        self, locustfile: Path, ramp: Path, user_classes: Mapping[str, str], master: Master | None = None
+    ) -> None:
+        """`user_classes` names the class of `locustfile` whose users work in a scenario; `ramp` holds a load shape.
+
+        With a `master` the users are on other machines; those of a control are always here.
+        """
         self._files = (locustfile, ramp)
         self._classes = user_classes
+        self._master = master
 
     def __call__(self, order: Order, say: Callable[[str], None]) -> Sequence[str]:
         """Run Locust for as long as the order says. Raises `RunAbandoned` where it could not be run at all."""
@@ -117,7 +146,8 @@ class Locust:
             env=environment, start_new_session=True,
         ) as locust:  # fmt: skip  # one argument a line would hide the command
             try:
-                status = _wait(locust, _run_time(order), say)
+                joining = self._master.wait_seconds if self._master is not None else 0
+                status = _wait(locust, _run_time(order), joining, say)
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(locust.pid, signal.SIGKILL)
@@ -125,6 +155,11 @@ class Locust:
             return [
                 f"Locust had not ended {GRACE_SECONDS:g} s after its run time, and was killed. See logs/locust.txt."
             ]
+        if status and order.full and self._master and not list((order.folder / "load").glob(f"{apart.FOLDER}/*")):
+            raise RunAbandoned(
+                f"Of {self._master.workers} workers not all had joined the master after {self._master.wait_seconds} s. "
+                f"On the other machines, run: contend load --worker --master-host HOST --master-port {self._master.port}."
+            )
         if status and not list((order.folder / "load").glob("users-*.json")):
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
             raise RunAbandoned(f"Locust ended with status {status} before any user had worked: {last[0][:300]}.")
@@ -137,7 +172,17 @@ class Locust:
             "--users", str(order.users), "--spawn-rate", f"{order.spawn_rate:g}", "--run-time", f"{_run_time(order)}s",
             "--exit-code-on-error", "0", "--only-summary",
         ]  # fmt: skip  # one word a line would be longer than a screen
-        if order.processes > 1:
+        if order.full and self._master is not None:
+            command += [
+                "--master",
+                "--master-bind-host",
+                self._master.host,
+                "--master-bind-port",
+                str(self._master.port),
+            ]
+            command += ["--expect-workers", str(self._master.workers)]
+            command += ["--expect-workers-max-wait", str(self._master.wait_seconds)]
+        elif order.processes > 1:
             port = str(_free_port())
             command += [
                 "--processes",
@@ -172,14 +217,19 @@ def _run_time(order: Order) -> int:
     return order.run_time if order.full else min(order.run_time, CONTROL_SECONDS)
 
 
-def _wait(locust: subprocess.Popen[bytes], run_time: float, say: Callable[[str], None]) -> int | None:
+def _wait(locust: subprocess.Popen[bytes], run_time: float, joining: float, say: Callable[[str], None]) -> int | None:
     """Give the exit status of Locust, or None where it did not end in time."""
     began = time.monotonic()
-    while (passed := time.monotonic() - began) < run_time + GRACE_SECONDS:
+    while (left := began + joining + run_time + GRACE_SECONDS - time.monotonic()) > 0:
         try:
-            return locust.wait(min(SAY_SECONDS, run_time + GRACE_SECONDS - passed))
+            return locust.wait(min(SAY_SECONDS, left))
         except subprocess.TimeoutExpired:
-            say(f"users at work for {time.monotonic() - began:.0f} of {run_time:g} s")
+            passed = time.monotonic() - began
+            say(
+                f"users at work for {passed:.0f} of {run_time:g} s"
+                if not joining
+                else f"{passed:.0f} s, joining included"
+            )
     return None
 
 
@@ -295,3 +345,26 @@ def _late(due: int, begun: int, late_ms: float) -> str | None:
         f"The rate was not kept: of {due:,} turns due {begun:,} had begun, the last {late_ms / 1000:.1f} s late. "
         "Latencies count from when a turn was due. Lower --rate or add users."
     )
+
+
+def work_for(master_host: str, master_port: int, locustfile: Path, folder: Path) -> bool:
+    """Be a worker for a master elsewhere until it is done; what users do is kept in `folder`, and sent to it.
+
+    Gives whether the master let the users finish and has all they did. Raises `UsageError` where nobody listens there.
+    """
+    try:
+        socket.create_connection((master_host, master_port), timeout=JOIN_SECONDS).close()
+    except OSError as error:
+        raise UsageError(
+            f"No master listens at {master_host}:{master_port} ({error.strerror or error}). Start `contend load --master` first."
+        ) from error
+    command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--worker", "--headless"]
+    command += ["--master-host", master_host, "--master-port", str(master_port)]
+    environment = {**os.environ, FOLDER: str(folder)}
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, start_new_session=True) as locust:
+        try:
+            locust.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(locust.pid, signal.SIGKILL)
+    return (folder / FINISHED).exists()

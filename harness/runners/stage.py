@@ -19,6 +19,7 @@ from harness.history import Phase
 from harness.processes import CONTEXT, Birth, Crew, Source
 from harness.protocols import Promise, Server, ServiceFactory, Witness
 from harness.recorder import Recorder
+from harness.runners import apart
 from harness.runners.load import Crowd, Order, figures
 from harness.scenario import Answer, Load, Part, Profile, Program
 
@@ -132,6 +133,7 @@ class RealStage:
             self.crew.problems.extend(self.crowd(order, self.say))
         finally:
             order.path.unlink(missing_ok=True)  # it holds the database's address, with its password
+            self.crew.problems.extend(apart.settle(order.folder, time.monotonic_ns()))
             found = figures(order.folder / "load")
             self.series["load"] = {name: value for name, value in found.items() if name != "problems"}
             self.crew.problems.extend(found["problems"])

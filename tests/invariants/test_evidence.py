@@ -215,6 +215,18 @@ def test_an_overlap_with_a_claim_of_the_setup_or_the_quiet_phase_does_not_count(
     assert not found.present
 
 
+@pytest.mark.parametrize(("unsure_ns", "overlaps"), [(1, 1), (2, 0)])
+def test_an_overlap_on_unsure_clocks_must_be_longer_than_twice_what_is_unknown(
+    unsure_ns: int, overlaps: int, tmp_path: Path
+) -> None:
+    claims = [claim("m1w0", 1, 9, 7), claim("m2w0", 5, 12, 8)]  # 4 ns together
+    history = History([*claims, Op("clocks", "clock", 20, 21, value=unsure_ns)], processes=TWO)
+    with coverage.open_history(history.save(tmp_path / "clocks")) as opened:
+        (found,) = coverage.evidence(opened, ["claims-overlapped"])
+        covered = coverage.covered(opened)
+    assert (found.present, covered["overlapping_claims"]) == (overlaps > 0, overlaps)
+
+
 def test_the_figures_are_those_of_the_history(tmp_path: Path) -> None:
     """Two claims of 2 and 4 ms for three jobs in 5 ms, one statement and two, a lock error beside them."""
     ms = 1_000_000
