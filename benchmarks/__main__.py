@@ -10,7 +10,18 @@ from pathlib import Path
 
 from contend.campaign import doubts, machine
 
-NAMES = ("recording", "proxy", "judging", "pgbench", "deletion", "submission", "progress", "loading", "default_run")
+NAMES = (
+    "recording",
+    "proxy",
+    "judging",
+    "pgbench",
+    "deletion",
+    "submission",
+    "progress",
+    "loading",
+    "gating",
+    "default_run",
+)
 
 
 def main(names: list[str]) -> int:

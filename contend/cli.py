@@ -198,7 +198,8 @@ def _run(request: Request, *, as_json: bool, crowd: Crowd | None = None, quiet: 
 
 
 def _print_json(document: object) -> None:
-    click.echo(json.dumps(document, indent=1, ensure_ascii=False, default=str))
+    text = json.dumps(document, indent=1, ensure_ascii=False, default=str)
+    click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"))  # half a character becomes its JSON escape
 
 
 @cli.command()
@@ -263,6 +264,110 @@ def report(bundles: tuple[Path, ...], out: Path | None) -> int:
     for bundle in bundles:
         click.echo(str(write_page(Bundle.open(bundle).folder, out)))
     return 0
+
+
+BASELINE = Path("reports/baseline.json")
+
+
+@cli.command()
+@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="BUNDLE...")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=BASELINE, show_default=True, help="The file your team commits."
+)
+def baseline(bundles: tuple[Path, ...], out: Path) -> int:
+    """Write what later runs are held to: verdicts, coverage, counts and ratios of a bundle; never bare times.
+
+    Of several bundles of the same run, what all of them show: a count that differs between them is unstable and binds nobody.
+    """
+    from reports import saved  # noqa: PLC0415  # see the module's caption
+    from reports.gating import baseline as baselines  # noqa: PLC0415  # as above
+    from reports.gating.escaping import plain  # noqa: PLC0415  # as above
+
+    made = baselines.made_of([saved.load(bundle) for bundle in bundles])
+    baselines.save(made, out)
+    counts = [count for entry in made.entries.values() for count in entry.counts.values()]
+    unstable = sum(count.value is None for count in counts)
+    click.echo(
+        f"{out}: {len(made.entries)} results, {len(counts) - unstable} counts"
+        f"{f' ({unstable} more vary and bind nobody)' if unstable else ''}. Commit it."
+    )
+    if borne := made.borne:
+        names = ", ".join(plain(str(key)) for key in borne[:5])
+        more = ", …" if len(borne) > 5 else ""
+        click.echo(f"Not as they should be, which the gate will bear from now on: {len(borne)} ({names}{more}).")
+    return 0
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--baseline",
+    "held_to",
+    type=click.Path(path_type=Path),
+    default=BASELINE,
+    show_default=True,
+    help="What `contend baseline` wrote.",
+)
+@click.option("--times", type=click.Path(path_type=Path), help="A comparison of times of base and head, as JSON.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML here.")
+@click.option(
+    "--summary",
+    type=click.Path(path_type=Path),
+    help="Write a Markdown summary here. On GitHub it goes to the step's summary as well.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, all else on stderr.")
+@click.option(
+    "--strict", is_flag=True, help="What is inconclusive in a soft tier makes the gate inconclusive (exit 2)."
+)
+def gate(
+    *,
+    bundle: Path,
+    held_to: Path,
+    times: Path | None,
+    junit: Path | None,
+    summary: Path | None,
+    as_json: bool,
+    strict: bool,
+) -> int:
+    """Hold a bundle against a committed baseline: correctness, counts and ratios hard, times soft.
+
+    Exit status: 0 pass, 1 fail, 2 inconclusive.
+    """
+    from reports import saved  # noqa: PLC0415  # see the module's caption
+    from reports.gating import baseline as baselines  # noqa: PLC0415  # as above
+    from reports.gating import junit as xml  # noqa: PLC0415  # as above
+    from reports.gating import summary as markdown  # noqa: PLC0415  # as above
+    from reports.gating import tiers, told  # noqa: PLC0415  # as above
+    from reports.gating import times as timed  # noqa: PLC0415  # as above
+
+    before = baselines.load(held_to)
+    compared = None if times is None else timed.load(times)
+    judged = tiers.judge(before, saved.load(bundle), compared, strict=strict)
+    for line in told.lines(judged, bundle, held_to):
+        click.echo(line, err=as_json)
+    if as_json:
+        _print_json(told.document(judged, bundle, held_to))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for command in markdown.workflow_commands(judged):
+            click.echo(command, err=as_json)
+        if step := os.environ.get("GITHUB_STEP_SUMMARY"):
+            _write(Path(step), markdown.summary(judged, bundle, held_to) + "\n", "GITHUB_STEP_SUMMARY", mode="a")
+    if junit is not None:
+        _write(junit, '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.junit(judged), "--junit")
+    if summary is not None:
+        _write(summary, markdown.summary(judged, bundle, held_to), "--summary")
+    return EXIT_STATUS[judged.verdict]
+
+
+def _write(path: Path, text: str, named: str, mode: str = "w") -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise OutputUnwritable(
+            f"Cannot write {path}: {error.strerror}. The verdict stands above. Choose a file that can be written with {named}."
+        ) from error
 
 
 @cli.command("list")

@@ -38,6 +38,14 @@ class BundleUnreadable(UsageError):
     """A folder given as a bundle is not one, is truncated, or was written by a newer contend."""
 
 
+class BaselineUnreadable(UsageError):
+    """A file given as the gate's baseline is not there, is damaged or empty, or was written with another schema."""
+
+
+class TimesUnreadable(UsageError):
+    """A file given as a comparison of times is not one; the message names the value that is wrong."""
+
+
 class OutputUnwritable(UsageError):
     """The output folder cannot be written: it is read-only, full or not a folder. Choose another with `--out`."""
 

@@ -204,7 +204,7 @@ def judge(case: Case, place: Path, performed: Performed, extra_invariants: Seque
     """Merge what was recorded and judge it; needs no database, so a saved run can be judged again, and any thread may do it."""
     found: list[Evidence] = []
     judgements: list[Judgement] = []
-    told: dict[str, Any] = {"coverage": {}, "measurements": {}, "processes": [], "operations": []}
+    told: dict[str, Any] = {"coverage": {}, "measurements": {}, "counted": [], "processes": [], "operations": []}
     series = performed.series
     try:
         if not (place / "history" / "operations.parquet").exists():
@@ -242,6 +242,7 @@ def describe(history: duckdb.DuckDBPyConnection, judgements: Sequence[Judgement]
     return {
         "coverage": coverage.covered(history),
         "measurements": coverage.measurements(history),
+        "counted": coverage.counted(history),
         "processes": coverage.workers(history),
         "operations": coverage.operations(history, named),
     }
@@ -280,6 +281,7 @@ def _result(draft: Draft) -> Result:
             "control": "caught" if itself or (caught and caught.present) else "missed" if caught else "not run",
         },
         "measurements": draft.told["measurements"],
+        "counted": draft.told["counted"],
         "role": case.role,
         "twin": case.twin,
         "expected": expected,

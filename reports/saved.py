@@ -73,6 +73,30 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """A count that should not vary, as it was counted `first` and again `second`; None where it could be counted only once.
+
+    `varies` says that it was the mean of claims that did not all cost the same.
+    """
+
+    name: str
+    unit: str
+    first: float
+    second: float | None
+    varies: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The load a result was made with; None where an older bundle does not say."""
+
+    workers: int | None
+    jobs: int | None
+    batch: int | None
+    options: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """Exact counts of one round over `batch` jobs or ids (a claim, a delete, a submit), as the witness saw it.
 
@@ -119,6 +143,15 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Flatness:
+    """How claims beside `few` waiting jobs compare with claims beside `many`: 1 is as quick, 0.1 ten times as long beside many."""
+
+    few: int
+    many: int
+    ratio: Ratio
+
+
+@dataclass(frozen=True, slots=True)
 class LeftOut:
     """A count or timing that was not made, and why not."""
 
@@ -133,6 +166,7 @@ class Result:
 
     `staleness` is how far a screen was behind, by share of its reads; `reader_latency` how long a read of the status
     took beside clean-ups. Both are sorted by share, `pool_waiting` by time. `flush_ms` is the flush interval asked for.
+    A `twin` was run only as the control of another result. `counted` is None where an older contend counted nothing twice.
     """
 
     folder: str
@@ -143,18 +177,22 @@ class Result:
     verdict: Verdict
     reasons: tuple[str, ...]
     role: Role
+    twin: bool
+    asked: Asked
     expected: str | None
     story: str
     right: bool | None
     findings: tuple[Finding, ...]
     coverage: Mapping[str, object]
     measurements: Mapping[str, Quantity]
+    counted: tuple[Counted, ...] | None
     judgements: tuple[Judgement, ...]
     evidence: tuple[Evidence, ...]
     operations: Mapping[int, Operation]
     processes: tuple[Process, ...]
     counts: tuple[Count, ...]
     times: tuple[Timing, ...]
+    flatness: tuple[Flatness, ...]
     left_out: tuple[LeftOut, ...]
     staleness: tuple[Quantile, ...]
     reader_latency: tuple[Quantile, ...]
@@ -272,6 +310,7 @@ def _context(place: Path) -> _Fields:
 def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
     flush_ns = context.maybe("flush_interval_ns", context.amount)
     series = fields.fields("series")
+    load = fields.fields("load")
     return Result(
         folder=folder,
         scenario=fields.text("scenario"),
@@ -281,6 +320,13 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
         verdict=cast("Verdict", fields.word("verdict", get_args(Verdict))),
         reasons=fields.texts("reasons"),
         role=cast("Role", fields.word("role", get_args(Role))),
+        twin=fields.flag("twin", default=False),
+        asked=Asked(
+            load.maybe("workers", load.whole),
+            load.maybe("jobs", load.whole),
+            load.maybe("batch", load.whole),
+            load.mapping("options"),
+        ),
         expected=fields.maybe("expected", fields.text),
         story=fields.text("story", ""),
         right=fields.maybe("right", fields.flag),
@@ -299,6 +345,18 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
             for name in fields.mapping("measurements")
             for one in (fields.fields("measurements").fields(name),)
         },
+        counted=None
+        if fields.values.get("counted") is None
+        else tuple(
+            Counted(
+                row.text("name"),
+                row.text("unit"),
+                row.number("first"),
+                row.maybe("second", row.number),
+                row.flag("varies", default=False),
+            )
+            for row in fields.rows("counted")
+        ),
         judgements=tuple(
             Judgement(
                 invariant=row.text("invariant"),
@@ -335,6 +393,11 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
             for row in series.rows("counts")
         ),
         times=tuple(_timing(row) for row in series.rows("times")),
+        flatness=tuple(
+            Flatness(row.whole("few"), row.whole("many"), ratio)
+            for row in series.rows("flatness")
+            if (ratio := _ratio(row)) is not None
+        ),
         left_out=tuple(_left_out(row) for row in series.rows("left_out")),
         staleness=_quantiles(series, "staleness"),
         reader_latency=_quantiles(series, "reader_latency"),
@@ -380,17 +443,21 @@ def _left_out(row: _Fields) -> LeftOut:
     return LeftOut(row.number("latency_ms"), row.integer("batch"), row.text("reason"))
 
 
+def _ratio(row: _Fields) -> Ratio | None:
+    if row.values.get("ratio") is None:
+        return None
+    ratio = row.fields("ratio")
+    return Ratio(ratio.number("median"), ratio.number("low"), ratio.number("high"), ratio.integer("pairs"))
+
+
 def _timing(row: _Fields) -> Timing:
-    ratio = row.fields("ratio") if row.values.get("ratio") is not None else None
     return Timing(
         latency_ms=row.number("latency_ms"),
         batch=row.integer("batch"),
         baseline=row.text("baseline"),
         baseline_ms=row.numbers("baseline_ms"),
         system_ms=row.numbers("system_ms"),
-        ratio=None
-        if ratio is None
-        else Ratio(ratio.number("median"), ratio.number("low"), ratio.number("high"), ratio.integer("pairs")),
+        ratio=_ratio(row),
     )
 
 

@@ -119,6 +119,39 @@ def operations(history: duckdb.DuckDBPyConnection, numbers: Sequence[int]) -> li
     return found
 
 
+def counted(history: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Count twice what should not vary, to a hundredth: the `name` of each count, its `unit`, and its `first` and `second` value.
+
+    Counts of a claim are means over every other claim; the cost of a round, and of each further job in it, comes from every other
+    size. Where the two differ, or the claims do (`varies`), the count depends on chance. `second` is None where there was but one.
+    """
+    found = [
+        {**row, "first": _hundredths(row["first"]), "second": _hundredths(row["second"])}
+        for row in _rows(history, "counted_twice.sql")
+        if row["first"] is not None
+    ]
+    made = [row for row in rounds(history) if row["jobs"]]
+    halves = made[::2], made[1::2]
+    if all(len({row["jobs"] for row in half}) > 1 for half in halves):
+        for name in ("statements", "transactions", "round_trips", "acquisitions"):
+            if not any(row[name] for row in made):
+                continue
+            lines = [fit_line([float(r["jobs"]) for r in half], [float(r[name]) for r in half]) for half in halves]
+            unit = name.replace("_", " ")
+            for kind, values in (
+                ("job", [line.slope for line in lines]),
+                ("round", [line.intercept for line in lines]),
+            ):
+                first, second = map(_hundredths, values)
+                about = {"name": f"{name}_per_{kind}", "unit": f"{unit}/{kind}", "varies": False}
+                found.append({**about, "first": first, "second": second})
+    return found
+
+
+def _hundredths(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 2) + 0.0  # no minus zero
+
+
 def measurements(history: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     """Measure a history: name → value and unit, without those it holds nothing for.
 
