@@ -243,7 +243,13 @@ class Quiet:
 
 def doubts_about_change(change: Change, base: Sequence[float], quiet: Quiet) -> list[str]:
     """Say why a comparison may not deserve belief, each in a sentence; `base` are the times of BASE's blocks in order."""
-    found = doubts_about([change.ratio])
+    found = []
+    if change.ratio.pairs < ENOUGH_PAIRS:
+        found.append(
+            f"Times were taken in {change.ratio.pairs} pairs, where {ENOUGH_PAIRS} and more tell small changes from noise."
+        )
+    if change.ratio.high > WIDE * change.ratio.low:
+        found.append(f"The ratio is known only within a factor of {change.ratio.high / change.ratio.low:.1f}.")
     if quiet.load > quiet.cores:
         found.append(f"The machine was busy: a load of {quiet.load:.1f} on {quiet.cores} cores.")
     if quiet.stolen is not None and quiet.stolen > BUSY_SHARE:

@@ -34,6 +34,7 @@ SETUP_SECONDS: Final = 60.0
 TURN_SECONDS: Final = 120.0
 CALIBRATION_SHARE: Final = 0.25  # of a block: so long a try tells the time of one operation well enough
 GROWTH: Final = 4
+MORE_TRIES: Final = 3
 MOST_OPERATIONS: Final = 100_000
 
 
@@ -135,13 +136,14 @@ def _turn(plan: Plan, crew: Crew, arm: str, operations: int) -> Block:
 
 
 def _calibrate(plan: Plan, crew: Crew, arm: str) -> float:
-    """The seconds of one operation of an arm, from the first try that is long enough."""
+    """The seconds of one operation of an arm: the least of some tries that are long enough, as a busy machine only adds."""
     operations = 1
-    while True:
-        seconds = _turn(plan, crew, arm, operations).own_seconds
-        if seconds >= CALIBRATION_SHARE * plan.block_seconds or operations >= MOST_OPERATIONS:
-            return seconds / operations
+    while (seconds := _turn(plan, crew, arm, operations).own_seconds) < CALIBRATION_SHARE * plan.block_seconds:
+        if operations >= MOST_OPERATIONS:
+            break
         operations *= GROWTH
+    tries = [seconds, *(_turn(plan, crew, arm, operations).own_seconds for _ in range(MORE_TRIES))]
+    return min(tries) / operations
 
 
 def _quiet(blocks: Mapping[str, list[Block]], stolen: float | None, flush_seconds: float, *, inside: bool) -> Quiet:
@@ -149,7 +151,7 @@ def _quiet(blocks: Mapping[str, list[Block]], stolen: float | None, flush_second
     every = [block for taken in blocks.values() for block in taken]
     total = sum(block.seconds for block in every)
     base = blocks["base"]
-    seconds = sum(block.seconds for block in base)
+    seconds = sum(block.own_seconds for block in base)
     flushing = min(1.0, flush_seconds * sum(block.operations for block in base) / seconds)
     if inside:  # a system may have asked for less durability than a new connection has: then it does not wait
         waited = sum(b.seconds - b.working_seconds - b.queued_seconds for b in base)
