@@ -133,6 +133,8 @@ P99_SAMPLES: Final = 1000  # fewer hold fewer than ten beyond the 99th percentil
 class Block:
     """So many operations in a row, taking `seconds`: of these `working` on a core and `queued` for one; the rest waiting.
 
+    Those who work for the timed process, such as its backends in a server, are counted with it.
+
     `p99_ms` is the 99th percentile of one operation, None where there were too few to tell.
     """
 

@@ -82,6 +82,9 @@ class Server(Protocol):
     def clone(self, url: str) -> AbstractContextManager[str]:
         """Give the URL of a copy of one of our databases, which nobody is connected to; removed on leaving as a fresh one is."""
 
+    def serving(self, url: str) -> Sequence[int]:
+        """The processes of this machine that serve those connected to a database, by id; none where it works in the caller's own."""
+
     def flush_seconds(self) -> float:
         """What making one small commit durable takes here, in seconds."""
 

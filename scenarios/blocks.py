@@ -5,9 +5,10 @@ Only the calls are timed, on the system itself: recording them would hide a part
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -26,11 +27,11 @@ def prepare(client: Client) -> None:
     claiming.enqueue(client, WAITING)
 
 
-def claim_block(client: Client, operations: int, batch: int) -> dict[str, Any]:
+def claim_block(client: Client, operations: int, batch: int, serving: Sequence[int] = ()) -> dict[str, Any]:
     """Time `operations` claims of `batch` jobs each."""
     system = client.unrecorded()
     _fill(system, operations * batch)
-    claims, block = _time(operations, lambda _number: system.claim(client.process, batch))
+    claims, block = _time(serving, operations, lambda _number: system.claim(client.process, batch))
     _check(claims, batch)
     handles = [handle for claim in claims for handle in claim]
     for start in range(0, len(handles), CHUNK):
@@ -38,21 +39,21 @@ def claim_block(client: Client, operations: int, batch: int) -> dict[str, Any]:
     return block
 
 
-def complete_block(client: Client, operations: int, batch: int) -> dict[str, Any]:
+def complete_block(client: Client, operations: int, batch: int, serving: Sequence[int] = ()) -> dict[str, Any]:
     """Time the completing of `operations` claims of `batch` jobs each."""
     system = client.unrecorded()
     _fill(system, operations * batch)
     claims = [system.claim(client.process, batch) for _ in range(operations)]
     _check(claims, batch)
-    _, block = _time(operations, lambda number: system.complete(client.process, claims[number]))
+    _, block = _time(serving, operations, lambda number: system.complete(client.process, claims[number]))
     return block
 
 
-def enqueue_block(client: Client, operations: int, batch: int) -> dict[str, Any]:
+def enqueue_block(client: Client, operations: int, batch: int, serving: Sequence[int] = ()) -> dict[str, Any]:
     """Time `operations` times enqueuing `batch` jobs."""
     system = client.unrecorded()
     jobs = _jobs(batch)
-    _, block = _time(operations, lambda _number: system.enqueue([dict(job) for job in jobs]))
+    _, block = _time(serving, operations, lambda _number: system.enqueue([dict(job) for job in jobs]))
     left = operations * batch
     while left:
         claim = system.claim(client.process, min(left, CHUNK))
@@ -88,30 +89,37 @@ def _check(claims: list[Any], batch: int) -> None:
             )
 
 
-def _time(operations: int, call: Callable[[int], Any]) -> tuple[list[Any], dict[str, Any]]:
+def _time(serving: Sequence[int], operations: int, call: Callable[[int], Any]) -> tuple[list[Any], dict[str, Any]]:
     """Call `operations` times; give the answers and the `Block` as plain values."""
     answers: list[Any] = []
     took: list[int] = []
     gc.collect()
-    queued, worked, begun = _queued_ns(), time.thread_time_ns(), time.perf_counter_ns()
+    (worked, queued), begun = _scheduled_ns(serving), time.perf_counter_ns()
     for number in range(operations):
         started = time.perf_counter_ns()
         answers.append(call(number))
         took.append(time.perf_counter_ns() - started)
     ended = time.perf_counter_ns()
+    worked_then, queued_then = _scheduled_ns(serving)
     block = Block(
         operations=operations,
         seconds=(ended - begun) / 1e9,
-        working_seconds=(time.thread_time_ns() - worked) / 1e9,
-        queued_seconds=(_queued_ns() - queued) / 1e9,
+        working_seconds=(worked_then - worked) / 1e9,
+        queued_seconds=(queued_then - queued) / 1e9,
         p99_ms=quantile(took, 0.99) / 1e6 if operations >= P99_SAMPLES else None,
     )
     return answers, asdict(block)
 
 
-def _queued_ns() -> int:
-    """How long this process was ready to run and had no core so far (Linux, /proc/<pid>/schedstat); elsewhere 0."""
-    try:
-        return int(Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
+def _scheduled_ns(serving: Sequence[int]) -> tuple[int, int]:
+    """How long we, and those who work for us, have run so far, and how long been ready to run and had no core.
+
+    Read from /proc/<pid>/schedstat (Linux); elsewhere only our own running is known. We wait while the others work, so the times add up.
+    """
+    ran, queued = time.thread_time_ns(), 0
+    for process in ("self", *serving):
+        with contextlib.suppress(OSError, ValueError):
+            told = Path(f"/proc/{process}/schedstat").read_text(encoding="ascii").split()
+            ran += 0 if process == "self" else int(told[0])
+            queued += int(told[1])
+    return ran, queued

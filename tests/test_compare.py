@@ -135,6 +135,18 @@ def test_base_may_be_the_same_package_of_another_checkout(tmp_path: Path) -> Non
     assert 2 < found["ratio"] < 4
 
 
+def test_every_two_pairs_have_new_processes_on_new_copies_of_the_one_prepared_database(tmp_path: Path) -> None:
+    name = write_queue(tmp_path / "a", 0.0001)
+    file, log = tmp_path / "a" / "queues.py", tmp_path / "born"
+    born = f"        import os; open({str(log)!r}, 'a').write(f'{{os.getpid()}} {{url}}\\n')\n"
+    file.write_text(file.read_text().replace("def __init__(self, url):\n", f"def __init__(self, url):\n{born}"))
+    _, found, said = compare(name, name, "--pairs", "5", "--block", "0.01", cwd=tmp_path)
+    assert found, said
+    lines = [line.split() for line in log.read_text().splitlines()]
+    assert len(lines) == 1 + 3 * 3  # one to prepare, three arms for each of pairs 1 and 2, 3 and 4, 5
+    assert len({pid for pid, _ in lines}) == len({url for _, url in lines}) == len(lines)
+
+
 def test_a_claim_that_does_not_get_what_waits_is_inconclusive_with_the_reason(tmp_path: Path) -> None:
     name = write_queue(tmp_path / "a", 0.0001)
     broken = tmp_path / "a" / "queues.py"

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 10
 FLUSHES: Final = 21
+GIVEN: Final = "of the server given"
 OLDEST: Final = 13  # DROP DATABASE … WITH (FORCE) came with it
 RECORDED: Final = (
     "server_version",
@@ -57,7 +58,7 @@ class Postgres:
                 admin, url, origin = cluster.admin, cluster.url("postgres"), cluster.binaries.origin
                 file_system = file_system_type(cluster.data)
             else:
-                admin, url, origin, file_system = self.url, self.url, "of the server given", "unknown"
+                admin, url, origin, file_system = self.url, self.url, GIVEN, "unknown"
             # Our databases are named after this session: while it lives, no other contend takes them for abandoned.
             session = stack.enter_context(_connect(admin))
             yield PostgresServer(admin, url, origin, file_system, _settle(session))
@@ -102,6 +103,14 @@ class PostgresServer:
         """
         with self._database(urlsplit(url).path.lstrip("/")) as copy:
             yield copy
+
+    def serving(self, url: str) -> Sequence[int]:
+        """The backends connected to the database at `url`; none of a server given, which may be another machine's."""
+        if self.origin == GIVEN:
+            return ()
+        with _connect(self.admin) as connection:
+            query = "SELECT pid FROM pg_stat_activity WHERE datname = %s ORDER BY pid"
+            return [int(pid) for (pid,) in connection.execute(query, [urlsplit(url).path.lstrip("/")])]
 
     def flush_seconds(self) -> float:
         """Give by how much the median time of a small commit grows where it must be durable; 0 where it never is."""

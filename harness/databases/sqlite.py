@@ -9,7 +9,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -104,6 +104,10 @@ class SqliteServer:
             yield f"sqlite:///{folder / 'queue.db'}"
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def serving(self, url: str) -> Sequence[int]:  # noqa: ARG002  # SQLite works in the process that calls it
+        """Nobody."""
+        return ()
 
     def flush_seconds(self) -> float:
         """Give the median time of a small write with fsync in the files' folder."""

@@ -1,4 +1,4 @@
-"""BASE, HEAD and a control (BASE once more) timed in turns: fresh processes on copies of one prepared database.
+"""BASE, HEAD and a control (BASE once more) timed in turns, in fresh processes on fresh copies of one prepared database.
 
 Every pair is a block of each arm; pairs go through all six orders of the three, each followed by its mirror image, so that a drifting
 machine favours none (ABBA, as in criterion's and pyperf's comparisons). Only neighbours are ever compared.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,12 +35,18 @@ TURN_SECONDS: Final = 120.0
 CALIBRATION_SHARE: Final = 0.25  # of a block: so long a try tells the time of one operation well enough
 GROWTH: Final = 4
 MORE_TRIES: Final = 3
+# A pair and its mirror image: where the kernel puts a process, and the memory it gets, stays with it, and would be taken for a difference
+# of the systems if all pairs were of the same three processes (Kalibera & Jones, Rigorous Benchmarking in Reasonable Time, 2013).
+ROUND_PAIRS: Final = 2
+WARM_UP_SHARE: Final = 0.25  # of a block, at the start of a round; discarded
 MOST_OPERATIONS: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is timed. `block(client, operations, batch)` gives a `Block` as plain values; `prepare(client)` fills the queue before.
+    """What is timed. `prepare(client)` fills the queue; `block(client, operations, batch, serving)` then gives `Block`s as plain values.
+
+    `serving` are the ids of the processes that work for the timed one, such as its backends in a server.
 
     `block_seconds` is what a block of the geometric mean of both systems takes; its number of operations is the same for all arms.
     """
@@ -54,6 +60,10 @@ class Plan:
     seed: int
     block_seconds: float
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def system(self, arm: str) -> Source:
+        """The system of an arm."""
+        return self.head if arm == "head" else self.base
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,41 +90,46 @@ def take_turns(plan: Plan, server: Server, folder: Path, watch: Callable[[str], 
 
     Raises `SystemUnusable` where a system cannot be built, `RunAbandoned` where a turn did not come back.
     """
-    with ExitStack() as databases, Crew(folder, watch) as crew:  # processes end before their databases
-        urls = _clones(plan, server, crew, databases)
-        for arm in ARMS:
-            _start(plan, crew, arm, plan.head if arm == "head" else plan.base, urls[arm])
-        each = {arm: _calibrate(plan, crew, arm) for arm in ("base", "head")}
-        operations = max(1, round(plan.block_seconds / math.sqrt(each["base"] * each["head"])))
-        watch(f"{plan.pairs} pairs of blocks of {operations:,}: about {operations * each['base']:.2g} s each of BASE")
-        for arm in ARMS:  # the first of each warms up and is discarded
-            _turn(plan, crew, arm, operations)
-        blocks: dict[str, list[Block]] = {arm: [] for arm in ARMS}
-        before = _processor_ticks()
-        for pair in range(plan.pairs):
-            for arm in order_of(pair, plan.seed):
-                blocks[arm].append(_turn(plan, crew, arm, operations))
-        stolen = _stolen_share(before, _processor_ticks())
-        crew.end(ARMS)
-        return Timed(
-            {arm: tuple(taken) for arm, taken in blocks.items()},
-            _quiet(blocks, stolen, server.flush_seconds(), inside=urls["base"].startswith("sqlite:")),
-        )
+    blocks: dict[str, list[Block]] = {arm: [] for arm in ARMS}
+    operations = 0
+    before = _processor_ticks()
+    with ExitStack() as databases:
+        prepared = _prepare(plan, server, folder / "prepare", watch, databases)
+        for number, first in enumerate(range(0, plan.pairs, ROUND_PAIRS)):
+            with (
+                ExitStack() as copies,
+                Crew(folder / f"round-{number}", watch) as crew,
+            ):  # processes end before their copies
+                urls = {arm: copies.enter_context(server.clone(prepared[plan.system(arm)])) for arm in ARMS}
+                for arm in ARMS:
+                    _start(plan, crew, arm, plan.system(arm), urls[arm])
+                operations = operations or _calibrate(plan, crew, watch)
+                for arm in ARMS:
+                    _turn(plan, crew, arm, max(1, round(WARM_UP_SHARE * operations)))
+                serving = {arm: server.serving(urls[arm]) for arm in ARMS}
+                for pair in range(first, min(first + ROUND_PAIRS, plan.pairs)):
+                    for arm in order_of(pair, plan.seed):
+                        blocks[arm].append(_turn(plan, crew, arm, operations, serving[arm]))
+                crew.end(ARMS)
+    quiet = _quiet(blocks, _stolen_share(before, _processor_ticks()), server.flush_seconds())
+    return Timed({arm: tuple(taken) for arm, taken in blocks.items()}, quiet)
 
 
-def _clones(plan: Plan, server: Server, crew: Crew, stack: ExitStack) -> dict[str, str]:
-    """Prepare one database for each different system, and copy it for each arm that runs it."""
+def _prepare(
+    plan: Plan, server: Server, folder: Path, watch: Callable[[str], None], databases: ExitStack
+) -> dict[Source, str]:
+    """Prepare one database for each different system; nobody is connected to it afterwards."""
     prepared: dict[Source, str] = {}
-    for source in (plan.base, plan.head):
-        if source not in prepared:
-            name = f"prepare-{len(prepared)}"
-            prepared[source] = stack.enter_context(server.fresh())
-            _start(plan, crew, name, source, prepared[source])
-            _insist(crew, name, plan.prepare, SETUP_SECONDS)
-            crew.end([name])
-            server.analyze(prepared[source])
-    sources = {"base": plan.base, "head": plan.head, "control": plan.base}
-    return {arm: stack.enter_context(server.clone(prepared[source])) for arm, source in sources.items()}
+    with Crew(folder, watch) as crew:
+        for source in (plan.base, plan.head):
+            if source not in prepared:
+                name = f"prepare-{len(prepared)}"
+                prepared[source] = databases.enter_context(server.fresh())
+                _start(plan, crew, name, source, prepared[source])
+                _insist(crew, name, plan.prepare, SETUP_SECONDS)
+                crew.end([name])
+                server.analyze(prepared[source])
+    return prepared
 
 
 def _start(plan: Plan, crew: Crew, name: str, source: Source, url: str) -> None:
@@ -131,11 +146,20 @@ def _insist(crew: Crew, name: str, program: Program, within: float, **arguments:
     return answer.value
 
 
-def _turn(plan: Plan, crew: Crew, arm: str, operations: int) -> Block:
-    return Block(**_insist(crew, arm, plan.block, TURN_SECONDS, operations=operations, batch=plan.batch))
+def _turn(plan: Plan, crew: Crew, arm: str, operations: int, serving: Sequence[int] = ()) -> Block:
+    told = _insist(crew, arm, plan.block, TURN_SECONDS, operations=operations, batch=plan.batch, serving=list(serving))
+    return Block(**told)
 
 
-def _calibrate(plan: Plan, crew: Crew, arm: str) -> float:
+def _calibrate(plan: Plan, crew: Crew, watch: Callable[[str], None]) -> int:
+    """Give the number of operations that makes a block of the length wanted, in the geometric mean of both systems."""
+    base, head = (_operation_seconds(plan, crew, arm) for arm in ("base", "head"))
+    operations = max(1, round(plan.block_seconds / math.sqrt(base * head)))
+    watch(f"{plan.pairs} pairs of blocks of {operations:,}, {operations * base:.2g} s of BASE each")
+    return operations
+
+
+def _operation_seconds(plan: Plan, crew: Crew, arm: str) -> float:
     """The seconds of one operation of an arm: the least of some tries that are long enough, as a busy machine only adds."""
     operations = 1
     while (seconds := _turn(plan, crew, arm, operations).own_seconds) < CALIBRATION_SHARE * plan.block_seconds:
@@ -146,22 +170,18 @@ def _calibrate(plan: Plan, crew: Crew, arm: str) -> float:
     return min(tries) / operations
 
 
-def _quiet(blocks: Mapping[str, list[Block]], stolen: float | None, flush_seconds: float, *, inside: bool) -> Quiet:
-    """What the blocks tell of the machine. `inside`: the database works in the timed process, so what it waits for is the disk."""
+def _quiet(blocks: Mapping[str, list[Block]], stolen: float | None, flush_seconds: float) -> Quiet:
+    """What the blocks tell of the machine. A system that asked for less durability than is usual here does not wait for the disk."""
     every = [block for taken in blocks.values() for block in taken]
-    total = sum(block.seconds for block in every)
     base = blocks["base"]
-    seconds = sum(block.own_seconds for block in base)
-    flushing = min(1.0, flush_seconds * sum(block.operations for block in base) / seconds)
-    if inside:  # a system may have asked for less durability than a new connection has: then it does not wait
-        waited = sum(b.seconds - b.working_seconds - b.queued_seconds for b in base)
-        flushing = min(flushing, max(0.0, waited / seconds))
+    waited = sum(max(0.0, block.own_seconds - block.working_seconds) for block in base)
+    flushed = flush_seconds * sum(block.operations for block in base)
     return Quiet(
         load=os.getloadavg()[0],
         cores=os.cpu_count() or 1,
         stolen=stolen,
-        queued=sum(block.queued_seconds for block in every) / total,
-        flushing=flushing,
+        queued=sum(block.queued_seconds for block in every) / sum(block.seconds for block in every),
+        flushing=min(waited, flushed) / sum(block.own_seconds for block in base),
     )
 
 

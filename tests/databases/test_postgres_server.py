@@ -64,6 +64,19 @@ def test_a_copy_of_a_database_has_its_rows_and_goes_its_own_way(postgres_server:
             psycopg.connect(copy)
 
 
+def test_who_serves_a_database_is_told_by_process_id_unless_the_server_was_given(
+    postgres_server: PostgresServer,
+) -> None:
+    with postgres_server.fresh() as url:
+        assert postgres_server.serving(url) == []
+        with psycopg.connect(url) as connection:
+            pid = connection.info.backend_pid
+            assert postgres_server.serving(url) == [pid]
+            assert int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0]) > 0
+    with Postgres(postgres_server.url).serve() as given, given.fresh() as url, psycopg.connect(url):
+        assert given.serving(url) == ()
+
+
 def test_a_database_in_use_is_not_copied(postgres_server: PostgresServer) -> None:
     with (
         postgres_server.fresh() as url,
