@@ -83,6 +83,8 @@ def _fill(system: Any, jobs: int) -> None:
 
 def _check(claims: list[Any], batch: int) -> None:
     for claim in claims:
+        if not isinstance(claim, list):
+            raise TypeError(f"claim returned {str(claim)[:80]}, expected a list of {batch} handles")
         if len(claim) != batch:
             raise RuntimeError(
                 f"a claim of {batch} jobs gave {len(claim)} with {WAITING:,} more waiting, so its time says nothing"

@@ -147,13 +147,21 @@ def test_every_two_pairs_have_new_processes_on_new_copies_of_the_one_prepared_da
     assert len({pid for pid, _ in lines}) == len({url for _, url in lines}) == len(lines)
 
 
-def test_a_claim_that_does_not_get_what_waits_is_inconclusive_with_the_reason(tmp_path: Path) -> None:
-    name = write_queue(tmp_path / "a", 0.0001)
-    broken = tmp_path / "a" / "queues.py"
-    broken.write_text(broken.read_text().replace("[0] * limit", "[0] * (limit - 1)"))
-    status, _, said = compare(name, name, *SHORT, cwd=tmp_path)
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("[0] * (limit - 1)", "a claim of 10 jobs gave 9"),
+        ("None", "claim returned None, expected a list of 10"),
+        ("__import__('os')._exit(7)", "head died (exit status 7)"),
+    ],
+)
+def test_a_claim_that_cannot_be_timed_is_inconclusive_with_the_reason(answer: str, words: str, tmp_path: Path) -> None:
+    base, head = write_queue(tmp_path / "a", 0.0001), write_queue(tmp_path / "b", 0.0001)
+    broken = tmp_path / "b" / "queues.py"
+    broken.write_text(broken.read_text().replace("[0] * limit", answer))
+    status, _, said = compare(base, head, *SHORT, cwd=tmp_path)
     assert status == 2
-    assert "a claim of 10 jobs gave 9" in said
+    assert words in said
     assert "Traceback" not in said
 
 

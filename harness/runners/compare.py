@@ -94,11 +94,11 @@ def take_turns(plan: Plan, server: Server, folder: Path, watch: Callable[[str], 
     operations = 0
     before = _processor_ticks()
     with ExitStack() as databases:
-        prepared = _prepare(plan, server, folder / "prepare", watch, databases)
+        prepared = _prepare(plan, server, folder / "prepare", databases)
         for number, first in enumerate(range(0, plan.pairs, ROUND_PAIRS)):
             with (
                 ExitStack() as copies,
-                Crew(folder / f"round-{number}", watch) as crew,
+                Crew(folder / f"round-{number}") as crew,
             ):  # processes end before their copies
                 urls = {arm: copies.enter_context(server.clone(prepared[plan.system(arm)])) for arm in ARMS}
                 for arm in ARMS:
@@ -115,12 +115,10 @@ def take_turns(plan: Plan, server: Server, folder: Path, watch: Callable[[str], 
     return Timed({arm: tuple(taken) for arm, taken in blocks.items()}, quiet)
 
 
-def _prepare(
-    plan: Plan, server: Server, folder: Path, watch: Callable[[str], None], databases: ExitStack
-) -> dict[Source, str]:
+def _prepare(plan: Plan, server: Server, folder: Path, databases: ExitStack) -> dict[Source, str]:
     """Prepare one database for each different system; nobody is connected to it afterwards."""
     prepared: dict[Source, str] = {}
-    with Crew(folder, watch) as crew:
+    with Crew(folder) as crew:
         for source in (plan.base, plan.head):
             if source not in prepared:
                 name = f"prepare-{len(prepared)}"
