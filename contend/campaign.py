@@ -274,7 +274,7 @@ def plan(request: Request) -> Campaign:
     chosen = [catalogue.find(name, request.mode) for name in request.scenarios or catalogue.SCENARIOS]
     named = {name: systems.find(name) for name in request.systems}
     subjects = named or systems.catalogue_order()
-    engines = {_label(spec): databases.choose(spec) for spec in request.databases or EMBEDDED}
+    engines = {label_of(spec): databases.choose(spec) for spec in request.databases or EMBEDDED}
     seed = random.SystemRandom().randrange(1_000_000) if request.seed is None else request.seed
     cases: list[Case] = []
     skipped: list[Skipped] = []
@@ -298,7 +298,7 @@ def plan(request: Request) -> Campaign:
     return Campaign(request, seed, cases, skipped, engines)
 
 
-def _label(spec: str) -> str:
+def label_of(spec: str) -> str:
     """What a database is called in results: its name; a URL is never shown, as it may hold a password."""
     return "$DATABASE_URL" if "://" in spec else spec
 

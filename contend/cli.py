@@ -370,6 +370,62 @@ def _write(path: Path, text: str, named: str, mode: str = "w") -> None:
         ) from error
 
 
+@cli.command()
+@click.argument("base", metavar="BASE")
+@click.argument("head", metavar="HEAD")
+@click.option("--database", default="sqlite", show_default=True, metavar="D", help="As for run; one.")
+@click.option("--operation", default="claim", show_default=True, help="What is timed: claim, complete or enqueue.")
+@click.option("--batch", type=_whole("batch"), default=10, show_default=True, help="Jobs in one operation.")
+@click.option(
+    "--pairs",
+    type=click.IntRange(4, 200),
+    default=18,
+    show_default=True,
+    help="Pairs of blocks; fewer than 16 are a reason for doubt.",
+)
+@click.option(
+    "--block",
+    "block_seconds",
+    type=click.FloatRange(0.01, 10),
+    default=0.2,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a block is to take.",
+)
+@click.option("--seed", type=click.IntRange(0), help="Seed of order and interval. [default: a new one, recorded]")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write the JSON document here, too.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout; everything else goes to stderr."
+)
+def compare(*, as_json: bool, out: Path | None, **asked: Any) -> int:
+    """Time the system HEAD beside the system BASE, in turns, with BASE once more as a control.
+
+    Both are named as for run --system; BASE may be a file of another checkout. The exit status is 0 where it was measured, slower or not
+    (a gate judges that), and 2 where nothing can be said.
+    """
+    from contend import screen  # noqa: PLC0415  # see the module's caption
+    from contend.comparison import Wanted  # noqa: PLC0415  # as above
+    from contend.comparison import compare as time_both  # noqa: PLC0415  # as above
+    from harness.bundle import save_json, writing  # noqa: PLC0415  # as above
+
+    console = screen.console(stderr=as_json)
+    if out is not None:
+        with writing(out):  # said before a minute of measuring, not after
+            out.parent.mkdir(parents=True, exist_ok=True)
+            if out.is_dir():
+                raise OutputUnwritable(f"--out {out} is a folder. Give the file that the JSON document goes into.")
+    document = time_both(Wanted(**asked), watch=lambda line: screen.whisper(console, line))
+    if out is not None:
+        save_json(out, document)
+    if as_json:
+        _print_json(document)
+    for comparison in document["comparisons"]:
+        for line in screen.comparison_lines(comparison):
+            console.print(line, soft_wrap=True)
+    inconclusive = any(comparison["verdict"] == "inconclusive" for comparison in document["comparisons"])
+    return EXIT_STATUS["inconclusive"] if inconclusive else 0
+
+
 @cli.command("list")
 @click.argument("what", default="all", metavar="[scenarios|systems|invariants|defects|faults]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

@@ -187,6 +187,29 @@ def last_lines(campaign: Campaign, document: Mapping[str, Any]) -> list[str]:
     return [*lines, last]
 
 
+def comparison_lines(comparison: Mapping[str, Any]) -> list[str]:
+    """A comparison in lines: what was found; how it was measured; then each reason for doubt."""
+    control, of = comparison["control"], comparison["operations_in_a_block"]
+    lines = [
+        f"{comparison['name']}: {comparison['words']}",
+        (
+            f"  beside {comparison['base']}; control {control['ratio']:.2f} [{control['low']:.2f}, {control['high']:.2f}]; "
+            f"{comparison['pairs']} pairs of blocks of {of:,}; "
+            f"BASE {comparison['median_ms']['base']:.3g} ms, HEAD {comparison['median_ms']['head']:.3g} ms each"
+        ),
+    ]
+    if (p99 := comparison["p99"]) is not None:
+        lines.append(f"  p99: {p99['ratio']:.2f} times BASE's [{p99['low']:.2f}, {p99['high']:.2f}]")
+    if comparison["repeated"] is not None:
+        lines.append(f"  measured once more: {comparison['repeated']['words']}")
+    return [*lines, *(f"  doubt: {doubt}" for doubt in comparison["doubts"])]
+
+
+def whisper(console: Console, line: str) -> None:
+    """Tell what goes on meanwhile."""
+    console.print(Text(f"  {line}", style="dim"), soft_wrap=True)
+
+
 def console(*, stderr: bool) -> Console:
     """A console that is plain where it is not a terminal."""
     stream = sys.stderr if stderr else sys.stdout

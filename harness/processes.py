@@ -82,6 +82,16 @@ class Source:
 
 
 def _import_file(path: Path) -> Any:
+    """Import a file by its path; one that lies in a package as a part of it, so that its relative imports find its own neighbours."""
+    root = path.parent
+    while (root / "__init__.py").exists():
+        root = root.parent
+    if root != path.parent:
+        sys.path.insert(0, str(root))
+        found = importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
+        if Path(str(found.__file__)).resolve() != path:
+            raise ImportError(f"{path} is hidden by {found.__file__}, which was imported before under the same name")
+        return found
     name = path.stem
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))  # its neighbours are importable, as when Python runs a script

@@ -79,6 +79,15 @@ class Server(Protocol):
     def fresh(self) -> AbstractContextManager[str]:
         """Give the URL of an empty database of its own, removed on leaving, whoever is still connected to it."""
 
+    def clone(self, url: str) -> AbstractContextManager[str]:
+        """Give the URL of a copy of one of our databases, which nobody is connected to; removed on leaving as a fresh one is."""
+
+    def serving(self, url: str) -> Sequence[int]:
+        """The processes of this machine that serve those connected to a database, by id; none where it works in the caller's own."""
+
+    def flush_seconds(self) -> float:
+        """What making one small commit durable takes here, in seconds."""
+
     def hold(self, url: str) -> AbstractContextManager[None]:
         """Hold the database's one write lock, where it has one, as a long transaction of a neighbour would."""
 

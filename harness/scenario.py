@@ -112,6 +112,9 @@ class Client(Protocol):
     def round(self, requested: int) -> AbstractContextManager[list[Handle]]:
         """Mark several operations as one round; put into the list what the round obtained."""
 
+    def unrecorded(self) -> Any:
+        """Give the system itself, for a timed block: what is called on it is neither recorded nor checked."""
+
     def pause(self, seconds: float) -> None:
         """Wait, as work or a poll interval would."""
 

@@ -6,9 +6,10 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -20,6 +21,7 @@ from harness.errors import DatabaseUnavailable
 
 JournalMode = Literal["wal", "delete"]
 HOLD_RETRY_SECONDS: Final = 0.0003
+FLUSHES: Final = 21
 # PRAGMA synchronous answers with a number: https://www.sqlite.org/pragma.html#pragma_synchronous
 SYNCHRONOUS: Final = ("off", "normal", "full", "extra")
 
@@ -88,6 +90,36 @@ class SqliteServer:
             yield f"sqlite:///{file}"
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def clone(self, url: str) -> Iterator[str]:
+        """Give the URL of a copy of the file at `url`, which nobody has open; removed on leaving with all beside it."""
+        folder = Path(tempfile.mkdtemp(prefix="", dir=self.folder))
+        try:
+            with contextlib.closing(sqlite3.connect(_path(url), isolation_level=None)) as connection:
+                connection.execute(
+                    "PRAGMA wal_checkpoint(TRUNCATE)"
+                )  # what a killed process left beside the file goes into it
+            shutil.copyfile(_path(url), folder / "queue.db")
+            yield f"sqlite:///{folder / 'queue.db'}"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def serving(self, url: str) -> Sequence[int]:  # noqa: ARG002  # SQLite works in the process that calls it
+        """Nobody."""
+        return ()
+
+    def flush_seconds(self) -> float:
+        """Give the median time of a small write with fsync in the files' folder."""
+        times = []
+        with tempfile.TemporaryFile(dir=self.folder) as file:
+            for _ in range(FLUSHES):
+                started = time.perf_counter()
+                file.write(bytes(4096))
+                file.flush()
+                os.fsync(file.fileno())
+                times.append(time.perf_counter() - started)
+        return statistics.median(times)
 
     @contextlib.contextmanager
     def hold(self, url: str) -> Iterator[None]:

@@ -31,6 +31,9 @@ def test_every_database_of_the_table_serves_empty_databases_and_tells_its_versio
             assert one != two
             assert one.startswith({"sqlite": "sqlite:////", "postgres": "postgresql://"}[database.name])
             server.analyze(one)
+            with server.clone(one) as copy:
+                assert copy not in (one, two)
+        assert 0 <= server.flush_seconds() < 10
 
 
 @pytest.mark.parametrize("url", ["postgresql://me@here/jobs", "postgres://me@here/jobs"])
@@ -48,6 +51,27 @@ def test_any_other_name_is_refused_with_those_that_are_known(spec: str) -> None:
 def test_choosing_sqlite_does_not_import_the_postgres_driver() -> None:
     code = "import sys; from harness.databases import choose; choose('sqlite'); sys.exit('psycopg' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_a_copy_of_a_file_holds_what_a_killed_process_committed_and_goes_its_own_way(
+    tmp_path: Path, mode: JournalMode
+) -> None:
+    with Sqlite(mode, tmp_path).serve() as server, server.fresh() as url:
+        path = url.removeprefix("sqlite:///")
+        code = (
+            "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); "
+            "c.execute('CREATE TABLE jobs (id)'); c.execute('INSERT INTO jobs VALUES (1)'); os.kill(os.getpid(), 9)"
+        )
+        subprocess.run([sys.executable, "-c", code, path], check=False)
+        with server.clone(url) as copy:
+            with contextlib.closing(sqlite3.connect(copy.removeprefix("sqlite:///"), isolation_level=None)) as ours:
+                assert ours.execute("SELECT id FROM jobs").fetchall() == [(1,)]
+                assert ours.execute("PRAGMA journal_mode").fetchone() == (mode,)
+                ours.execute("DELETE FROM jobs")
+            with contextlib.closing(sqlite3.connect(path)) as original:
+                assert original.execute("SELECT id FROM jobs").fetchall() == [(1,)]
+        assert not Path(copy.removeprefix("sqlite:///")).exists()
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])

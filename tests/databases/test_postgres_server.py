@@ -51,6 +51,42 @@ def test_two_fresh_databases_share_nothing(postgres_server: PostgresServer) -> N
             assert connection.execute("SELECT to_regclass('jobs')").fetchone() == (None,)
 
 
+def test_a_copy_of_a_database_has_its_rows_and_goes_its_own_way(postgres_server: PostgresServer) -> None:
+    with postgres_server.fresh() as url:
+        with psycopg.connect(url) as connection:
+            connection.execute("CREATE TABLE jobs AS SELECT 1 AS id")
+        with postgres_server.clone(url) as copy:
+            with psycopg.connect(copy, autocommit=True) as ours:
+                assert ours.execute("DELETE FROM jobs RETURNING id").fetchall() == [(1,)]
+            with psycopg.connect(url) as connection:
+                assert connection.execute("SELECT id FROM jobs").fetchall() == [(1,)]
+        with pytest.raises(psycopg.OperationalError, match="does not exist"):
+            psycopg.connect(copy)
+
+
+def test_who_serves_a_database_is_told_by_process_id_unless_the_server_was_given(
+    postgres_server: PostgresServer,
+) -> None:
+    with postgres_server.fresh() as url:
+        assert postgres_server.serving(url) == []
+        with psycopg.connect(url) as connection:
+            pid = connection.info.backend_pid
+            assert postgres_server.serving(url) == [pid]
+            assert int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0]) > 0
+    with Postgres(postgres_server.url).serve() as given, given.fresh() as url, psycopg.connect(url):
+        assert given.serving(url) == ()
+
+
+def test_a_database_in_use_is_not_copied(postgres_server: PostgresServer) -> None:
+    with (
+        postgres_server.fresh() as url,
+        psycopg.connect(url),
+        pytest.raises(DatabaseUnavailable, match="still in use"),
+        postgres_server.clone(url),
+    ):
+        pass
+
+
 def test_analyze_gives_the_planner_the_number_of_rows_there_are_now(postgres_server: PostgresServer) -> None:
     with postgres_server.fresh() as url, psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE jobs AS SELECT generate_series(1, 123) AS id")
