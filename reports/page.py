@@ -17,11 +17,12 @@ from harness.bundle import writing
 from harness.measurement import quantile
 from harness.verdict import Judgement
 from reports import wording
+from reports.moment import breaking
 from reports.pool import waits
 from reports.price import prices
 from reports.progress import progress
 from reports.readers import readers
-from reports.saved import Finding, Process, Result, Run, load
+from reports.saved import Finding, Operation, Process, Result, Run, load
 from reports.timeline import Timeline, lay_out
 
 # What is shown at most, so that a page stays small; what is left out is counted on the page and kept in the run.
@@ -92,6 +93,7 @@ def render(run: Run) -> str:
         "strategy": wording.strategy,
         "verdict": wording.verdict,
         "coverage": wording.coverage,
+        "tally": wording.tally,
         "label": wording.label,
         "plain": wording.plain,
         "spread": _spread,
@@ -373,6 +375,7 @@ class _Shown:
     first: wording.Told
     job: object
     timeline: Timeline | None
+    broke: Operation | None  # the operation whose answer is the contradiction
     others: tuple[wording.Told, ...]
 
 
@@ -402,6 +405,7 @@ def _ordered(result: Result) -> list[Finding]:
 def _show(result: Result, finding: Finding) -> _Shown:
     facts, *others = finding.evidence or ({},)
     numbers = wording.operation_numbers(facts)
+    first = [result.operations[n] for n in numbers if n in result.operations]
     if len(numbers) == 1:  # alone it shows nothing of what went on
         numbers = tuple(n for each in finding.evidence[:MOST_VIOLATIONS] for n in wording.operation_numbers(each))
     named = [result.operations[n] for n in dict.fromkeys(numbers) if n in result.operations]
@@ -411,5 +415,6 @@ def _show(result: Result, finding: Finding) -> _Shown:
         wording.tell(finding.invariant, facts),
         facts.get("job"),
         lay_out(moves),
+        breaking(finding.invariant, facts, first),
         tuple(wording.tell(finding.invariant, other) for other in others[: MOST_VIOLATIONS - 1]),
     )

@@ -484,12 +484,18 @@ def test_a_name_with_decimals_is_not_shortened_with_the_coordinates(tmp_path: Pa
 
 def test_many_scenarios_are_groups_of_rows_and_few_are_columns(whole: Page, tmp_path: Path) -> None:
     tried = section(whole, "What was tried", "A control is a system")
-    assert "System SQLite Postgres claim-race reference:select-then-update known to be wrong ✓ caught" in tried
-    assert "progress-updates reference:direct known to be wrong ✓ caught, as it must be ✓ caught" in tried
-    assert tried.count("reference:delete-many ✓ pass ✓ pass") == 2
+    caught = "✓ caught, as it must be 1,203 × no-double-claim"
+    assert (
+        f"claim-race System SQLite Postgres reference:select-then-update known to be wrong {caught} {caught}" in tried
+    )
+    assert (
+        "progress-updates System SQLite Postgres reference:direct known to be wrong ✓ caught, as it must be 3" in tried
+    )
+    assert tried.count("reference:delete-many ✓ pass 410 operations ✓ pass 410 operations") == 1
+    assert tried.count("reference:delete-many ✓ pass 103 deletions ✓ pass 103 deletions") == 1
     few = page_of(tmp_path / "b", [result("a"), result("a", "postgres"), progress("b", "sqlite", 4.0, [])])
     tried = section(few, "What was tried", "A control is a system")
-    assert "System claim-race SQLite claim-race Postgres progress-updates SQLite a ✓ pass ✓ pass" in tried
+    assert "System claim-race SQLite claim-race Postgres progress-updates SQLite a ✓ pass 214 claims ✓ pass" in tried
 
 
 def test_jobs_per_worker_are_told_of_claims_only(whole: Page) -> None:
