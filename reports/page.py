@@ -17,6 +17,7 @@ from harness.bundle import writing
 from harness.measurement import quantile
 from harness.verdict import Judgement
 from reports import wording
+from reports.load import loads
 from reports.moment import breaking
 from reports.pool import waits
 from reports.price import prices
@@ -107,6 +108,7 @@ def render(run: Run) -> str:
         generations=_generations(run.results),
         costs=_costs(run.results),
         blocks=_blocks(run.results),
+        loads=loads(run.results),
         prices=prices(run.results),
         progress=progress(run.results),
         waits=waits(run.results),

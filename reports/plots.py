@@ -46,6 +46,7 @@ _STYLE: Final[dict[Any, Any]] = {  # matplotlib types each key by itself
 _Mark = tuple[str, str | tuple[int, tuple[int, ...]]]  # marker, dash
 _COOL_MARKS: Final[tuple[_Mark, ...]] = (("o", "-"), ("^", ":"), ("D", "-."), ("v", (0, (1, 1))))
 _WARM_MARKS: Final[tuple[_Mark, ...]] = (("s", "--"), ("X", ":"), ("P", "-."), ("d", (0, (1, 1))))
+_MOST_MARKS: Final = 24  # of one line, so that its dashes can be told apart
 _MOST_STEPS: Final = 600  # drawn of one line of steps
 _SIZE: Final = (4.3, 2.9)  # inches; one panel fits a phone at its natural size
 
@@ -77,6 +78,7 @@ class Plot:
     On a logarithmic x axis up to two labels stand at the end of their lines; all others stand in a legend. A linear y
     axis begins at zero. `limits` fixes the y axis and `widest` the x axis, so that neighbours compare; `level` draws a
     line across at a height, with what it means. `counted` says that the y axis holds whole numbers only.
+    `ticks` are the places on the x axis to be named, with their names, where its numbers would say nothing.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Plot:
     x_scale: Scale = "log"
     y_scale: Scale = "log"
     counted: bool = False
+    ticks: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,8 @@ def _line(axes: Axes, line: Line, mark: _Mark) -> None:
         axes.fill_between(x, y, step="post", color=colour, alpha=0.2, linewidth=0, zorder=2)
         return
     marker, dash = mark
-    axes.plot(line.x, line.y, color=colour, marker=marker, linestyle=dash, label=label, zorder=3)
+    every = max(1, len(line.x) // _MOST_MARKS)
+    axes.plot(line.x, line.y, color=colour, marker=marker, markevery=every, linestyle=dash, label=label, zorder=3)
     if line.low:
         axes.vlines(line.x, line.low, line.high, color=colour, linewidth=3, alpha=0.35, zorder=2)
 
@@ -218,6 +222,8 @@ def _scales(axes: Axes, plot: Plot) -> None:
     else:
         axes.set_ylim(-0.02 * (high or 1.0), 1.08 * (high or 1.0))
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=plot.counted))
+    if plot.ticks:
+        axes.set_xticks([place for place, _ in plot.ticks], [name for _, name in plot.ticks])
     axes.set_xlabel(plot.x_label)
     axes.set_ylabel(plot.y_label)
     axes.tick_params(length=0)
