@@ -17,13 +17,17 @@ from harness.bundle import writing
 from harness.measurement import quantile
 from harness.verdict import Judgement
 from reports import wording
+from reports.latency import latency
 from reports.load import loads
+from reports.locking import Locking, locking
 from reports.moment import breaking
+from reports.plots import Panel
 from reports.pool import waits
 from reports.price import prices
 from reports.progress import progress
 from reports.readers import readers
 from reports.saved import Finding, Operation, Process, Result, Run, load
+from reports.scaling import scaling
 from reports.timeline import Timeline, lay_out
 
 # What is shown at most, so that a page stays small; what is left out is counted on the page and kept in the run.
@@ -113,6 +117,7 @@ def render(run: Run) -> str:
         progress=progress(run.results),
         waits=waits(run.results),
         readers=readers(run.results),
+        scalings=scaling(run.results),
         workers=_workers(run.results),
         doubts=_doubts(run),
         states=_STATES,
@@ -325,16 +330,20 @@ class _Costs:
     database: str
     columns: tuple[tuple[str, str], ...]  # measurement, head
     results: tuple[Result, ...]
+    latency: Panel | None
+    locking: Locking | None
 
 
 def _costs(results: Sequence[Result]) -> list[_Costs]:
-    tables = []
+    tables: list[_Costs] = []
     for database in dict.fromkeys(r.database for r in _claims(results)):
         own = tuple(r for r in _claims(results) if r.database == database)
         measured = {name for r in own for name, q in r.measurements.items() if q.value is not None}
         if not any(q.value for r in own if (q := r.measurements.get("round_trips_per_claim"))):
             measured.discard("round_trips_per_claim")  # there is no network
-        tables.append(_Costs(database, tuple((k, head) for k, head in _COSTS.items() if k in measured), own))
+        columns = tuple((key, head) for key, head in _COSTS.items() if key in measured)
+        drawn = latency(own, database, f"latency-{len(tables) + 1}")
+        tables.append(_Costs(database, columns, own, drawn, locking(own, database)))
     return tables
 
 

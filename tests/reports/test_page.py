@@ -260,7 +260,9 @@ def test_titles_of_plots_say_what_they_show(whole: Page) -> None:
 
 def test_every_plot_has_a_name_and_a_description_with_its_numbers(whole: Page) -> None:
     plots = [attrs for tag, attrs in whole.elements if tag == "svg"]
-    assert len(plots) == (2 + 4 + 2) + 3 * (2 + 5) + 2 + 2 * 3 + 2  # counts, times, progress, pools, readers
+    assert (
+        len(plots) == (2 + 4 + 2) + 3 * (2 + 5) + 2 + 2 * 3 + 2 + 2
+    )  # counts, times, progress, pools, readers, claims
     for attrs in plots:
         assert attrs["role"] == "img"
         for id_ in attrs["aria-labelledby"].split():
@@ -521,7 +523,7 @@ def test_operations_of_deletes_and_submits_say_how_much_was_asked_of_them(tmp_pa
 
 def test_no_number_is_parted_from_its_unit(whole: Page) -> None:
     captions = re.findall(r"<figcaption><bdi>(.*?)</bdi>", whole.source)
-    assert len(captions) == 39
+    assert len(captions) == 42
     assert not [caption for caption in captions if re.search(r"\d (ms|µs|s|%)\b", caption)]
     assert (
         "SQLite: 99\u00a0% of the reads take at most 10.3\u00a0ms to 16.0\u00a0ms, whichever way is cleaned up"
