@@ -5,18 +5,13 @@ A reader meets the verdict first, then what it rests on. Throughput stands only 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from harness.bundle import writing
-from harness.measurement import quantile
 from harness.verdict import Judgement
-from reports import wording
+from reports import rendering, wording
 from reports.latency import latency
 from reports.load import loads
 from reports.locking import Locking, locking
@@ -70,41 +65,13 @@ def write_page(bundle: Path, out: Path | None = None) -> Path:
     """
     run = load(bundle)
     path = run.folder / "report.html" if out is None else out
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    page = render(run).encode()
-    with writing(path):
-        try:
-            draft.write_bytes(page)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-    return path
+    return rendering.save(render(run), path)
 
 
 def render(run: Run) -> str:
     """The page as HTML text."""
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "q": wording.quoted,
-        "number": wording.number,
-        "quantity": wording.quantity,
-        "database": wording.database,
-        "strategy": wording.strategy,
-        "verdict": wording.verdict,
-        "coverage": wording.coverage,
-        "tally": wording.tally,
-        "label": wording.label,
-        "plain": wording.plain,
-        "spread": _spread,
-        "together": wording.together,
-    }
-    return environment.get_template("page.html").render(
+    return rendering.render(
+        "page.html",
         run=run,
         hero=_hero(run),
         matrix=_matrix(run.results),
@@ -122,14 +89,6 @@ def render(run: Run) -> str:
         doubts=_doubts(run),
         states=_STATES,
     )
-
-
-def _spread(samples: Sequence[float]) -> str:
-    """The median of samples with their extremes."""
-    if not samples:
-        return "–"
-    low, high = wording.number(min(samples)), wording.number(max(samples))
-    return f"{wording.number(quantile(samples, 0.5))} ({low} to {high})"
 
 
 # --- the verdict ---------------------------------------------------------------------------------------------------
