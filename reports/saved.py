@@ -266,9 +266,16 @@ class Run:
 def load(path: Path) -> Run:
     """Read the bundle in the folder `path`, or the latest of a folder of bundles.
 
-    Raises `BundleUnreadable` where it is no bundle, is truncated or incomplete, or has a schema newer than ours.
+    Raises `BundleUnreadable` where it is no bundle, is still being made, is truncated or incomplete, or has a schema
+    newer than ours.
     """
     opened = Bundle.open(path)
+    if opened.running:
+        made, planned = len(list(opened.folder.glob("results/*/result.json"))), opened.about.get("planned")
+        of = f" of {planned}" if isinstance(planned, int) else ""
+        raise BundleUnreadable(
+            f"The run of {path} still goes on, with {made}{of} results saved. Wait until it ends, or stop it with Ctrl-C."
+        )
     head = _Fields(opened.about, str(opened.folder / "bundle.json"))
     finished = head.flag("finished", default=False)
     places = sorted(each for each in (opened.folder / "results").glob("*") if each.is_dir())
