@@ -384,7 +384,14 @@ def recheck(bundle: Bundle, extra: Sequence[Path] = ()) -> Iterator[Result]:
         load = Load(workers, jobs, batch, seed, options=context.get("options") or {})
         told = saved or {}
         case = Case(
-            scenario, subject, database, engine, load, "quick", told.get("role", "subject"), told.get("twin", False)
+            scenario,
+            subject,
+            database,
+            engine,
+            load,
+            "quick",
+            context.get("role", told.get("role", "subject")),
+            context.get("twin", told.get("twin", False)),
         )
         performed = Performed(_problems(saved), told.get("series", {}), float(told.get("seconds", 0.0)))
         yield settle(judge(case, place, performed, files), partial(_control_of, saved), save=False)

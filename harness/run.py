@@ -183,6 +183,8 @@ def context_of(case: Case, witness: Witness) -> dict[str, Any]:
         "engine": case.engine,
         "seed": case.load.seed,
         "options": dict(case.load.options),
+        "role": case.role,
+        "twin": case.twin,
     }
 
 

@@ -18,7 +18,7 @@ from harness.databases.postgres import Postgres, PostgresServer
 
 
 def pytest_configure() -> None:
-    """Assert no times. Let Ctrl-C reach the processes tests start: a shell's background job has it ignored, and they inherit that.
+    """Assert no times. Let signals reach the processes tests start: a shell's background job or nohup ignores some, and they inherit it.
 
     A commit is judged by the same examples each time; `tox -e full` looks for new ones (--hypothesis-profile=search).
     """
@@ -27,6 +27,8 @@ def pytest_configure() -> None:
     settings.load_profile("repeatable")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -479,6 +479,7 @@ HOLDS: dict[str, list[Case]] = {
             ops(read(10, 20, 7, None), read_run(10, 20, 7, missing=True, process="r2"), status(10, 20, process="r3")),
             {},
         ),
+        ("an answer against the contract", ops(Op("r1", "status_all", 10, 20, outcome="info", error="malformed")), {}),
         ("whoever read was killed", ops(Op("r1", "status_all", 10, None), kill(15, 16, "r1")), {}),
         ("others fail", ops(read(10, 20, 7, None), delete(10, 20, 0, 7, outcome="fail", error="lock")), {}),
     ],

@@ -495,7 +495,7 @@ def _wrong_of(v: Shown, size: int | None, done: int, listing: bool, since: int) 
 
 def reads_answered(h: Small) -> set[Key]:
     reads = [d for d in h.ops if d.op.kind in ("status_all", "read_run", "read_progress")]
-    return {(d.number,) for d in reads if d.outcome != "ok" and d.op.done is not None}
+    return {(d.number,) for d in reads if d.outcome != "ok" and d.op.done is not None and d.op.error != "malformed"}
 
 
 MODELS: dict[str, Callable[[Small], set[Key]]] = {
