@@ -19,7 +19,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -47,9 +47,11 @@ class _Hold:
             os.close(self.descriptor)
             self.descriptor = None
 
-    def __del__(self) -> None:
-        """Unlock what a run that ended by an error left locked."""
-        self.let_go()
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Unlock what a run that ended by an error left locked; `os` may be gone by then."""
+        if self.descriptor is not None:
+            close(self.descriptor)
+            self.descriptor = None
 
 
 @dataclass(frozen=True, slots=True)
