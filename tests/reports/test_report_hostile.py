@@ -16,6 +16,7 @@ from reports.difference import write_difference
 from reports.history import write_history
 from reports.page import write_page
 
+PICTURES = Path(__file__).parents[2] / "build" / "pages"
 in_a_browser = pytest.mark.skipif(chromium.FOUND is None, reason="needs Chromium to open the page")
 # It hands every job to two workers, so that its words stand in findings, and is refused now and then, so that they stand in errors.
 QUEUE = r"""
@@ -146,10 +147,11 @@ def test_what_the_queue_said_is_there_to_be_read(pages: dict[str, str]) -> None:
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("name", NAMES)
 def test_in_a_browser_it_is_quiet_and_as_wide_as_the_screen(
-    pages: dict[str, str], tmp_path: Path, name: str, width: int, scheme: Literal["light", "dark"]
+    pages: dict[str, str], name: str, width: int, scheme: Literal["light", "dark"]
 ) -> None:
-    """The pictures are kept in pytest's folder of this test."""
-    shot = tmp_path / f"{name}-{width}-{scheme}.png"
+    """The pictures stay in build/pages, which git ignores."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    shot = PICTURES / f"{name}-{width}-{scheme}.png"
     seen = chromium.look_at(pages[name], width, scheme, shot)
     assert seen.console == ()
     assert seen.title != "ran"
