@@ -49,6 +49,8 @@ def test_percentiles_are_as_far_apart_as_they_are_rare(tmp_path: Path) -> None:
     curve, _ = figures(page_of(tmp_path / "b", [loaded("a", "sqlite")]), "load-1-")
     labels = re.findall(r' x="([\d.]+)"[^>]*>([\d.]+)</text>', curve)
     at = [float(x) for x, label in labels if label in ("90", "99", "99.9", "99.99")]
+    drawn = [float(x) for x in re.findall(r'<use [^>]*x="([\d.]+)"', curve)]
+    assert all(min(abs(x - place) for x in drawn) < 0.1 for place in at), "each point stands at its own share"
     steps = [after - before for before, after in itertools.pairwise(at)]
     assert len(steps) == 3
     assert max(steps) - min(steps) < 1
