@@ -110,7 +110,7 @@ def compare(before: Run, after: Run) -> Difference:
         tuple(sorted((each for each in ratios if each.change), key=lambda each: order[each.direction])),
         sum(not each.change for each in ratios),
         tuple(each for case, one, other in both for each in _times(case, one, other)) if timed else (),
-        tuple(_conditions(before, after)),
+        (*_conditions(before, after), *_settings(both)),
         "" if timed else "Times are not compared: the runs were not made on the same machine, or do not say on which.",
     )
 
@@ -141,6 +141,8 @@ def _turned(case: Case, before: Result, after: Result) -> Turned | None:
 def _counts(case: Case, before: Result, after: Result) -> Iterator[Moved]:
     for name in COUNTED:
         was, is_ = value(before, name), value(after, name)
+        if before.settings != after.settings and not name.endswith("_per_job"):
+            continue  # other workers, jobs or batches are another race
         if was is not None and is_ is not None:
             exact = name.endswith("_per_job") and bool(before.counts) and bool(after.counts)
             slack = 0.005 if exact else SLACK * max(abs(was), abs(is_))
@@ -209,8 +211,8 @@ def _interval(ratio: Ratio) -> str:
 
 
 def _times(case: Case, before: Result, after: Result) -> Iterator[Moved]:
-    if before.verdict != "pass" or after.verdict != "pass":
-        return  # a wrong claim can be the fastest one
+    if before.verdict != "pass" or after.verdict != "pass" or before.settings != after.settings:
+        return  # a wrong claim can be the fastest one, and fewer workers are another race
     for name in _TIMED:
         was, is_ = value(before, name), value(after, name)
         if was is not None and is_ is not None:
@@ -238,6 +240,17 @@ def _conditions(before: Run, after: Run) -> Iterator[tuple[str, str, str]]:
         for key in dict.fromkeys((*one, *other)):
             if one.get(key) != other.get(key):
                 yield f"{of}: {wording.label(key)}", _setting(one.get(key)), _setting(other.get(key))
+
+
+def _settings(both: Sequence[tuple[Case, Result, Result]]) -> Iterator[tuple[str, str, str]]:
+    """What was asked for otherwise, once for each scenario."""
+    said: dict[tuple[str, str, str], None] = {}
+    for case, before, after in both:
+        for key in dict.fromkeys((*before.settings, *after.settings)):
+            one, other = before.settings.get(key), after.settings.get(key)
+            if one != other:
+                said[f"{wording.plain(case.scenario)}: {wording.label(key)}", _setting(one), _setting(other)] = None
+    yield from said
 
 
 def _setting(value: object) -> str:

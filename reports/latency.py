@@ -15,8 +15,8 @@ from reports.plots import COOL, INK, WARM, Panel, as_svg, sheet
 from reports.saved import Result
 
 _SHORTEST_MS: Final = 0.001  # a logarithmic axis has no zero
-_WIDTH: Final = 6.2  # inches
-_ROW: Final = 0.34
+_WIDTH: Final = 4.3  # inches; it fits a phone at its natural size
+_ROW: Final = 0.42
 _BELOW: Final = 0.55  # inches for the axis
 
 
@@ -62,16 +62,19 @@ def _title(database: str, reaches: Sequence[Reach]) -> str:
 def _draw(reaches: Sequence[Reach], name: str, title: str, told: str) -> Markup:
     height = _BELOW + _ROW * (len(reaches) + 0.4)
     with sheet((_WIDTH, height)) as figure:
-        axes = figure.add_axes((0.36, _BELOW / height, 0.61, 1 - (_BELOW + 0.05) / height))
+        axes = figure.add_axes((0.03, _BELOW / height, 0.94, 1 - (_BELOW + 0.05) / height))
         for row, each in enumerate(reversed(reaches)):
             colour = COOL if each.result.verdict == "pass" else WARM
             axes.hlines(row, each.half, each.slowest, color=colour, linewidth=1.4, zorder=2)
             for at, marker, size in ((each.half, "o", 5.5), (each.most, "D", 5.5), (each.slowest, "|", 9)):
                 axes.plot([at], [row], marker=marker, color=colour, markersize=size, zorder=3)
+            name_at = (0, row + 0.28)
+            axes.annotate(called(each.result), name_at, xycoords=("axes fraction", "data"), va="center", color=INK)
         axes.set_xscale("log")
         axes.set_xlim(min(each.half for each in reaches) / 1.5, max(each.slowest for each in reaches) * 1.5)
-        axes.set_ylim(-0.7, len(reaches) - 0.3)
-        axes.set_yticks(range(len(reaches)), [called(each.result) for each in reversed(reaches)], color=INK)
+        axes.set_ylim(-0.7, len(reaches) - 0.4)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
         axes.yaxis.grid(visible=False)
         axes.xaxis.set_major_locator(LogLocator(base=10))
         axes.xaxis.set_minor_locator(NullLocator())

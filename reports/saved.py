@@ -181,7 +181,8 @@ class Result:
     """One scenario driven over one system on one database, with its verdict and everything that speaks for it.
 
     `staleness` is how far a screen was behind, by share of its reads; `reader_latency` how long a read of the status
-    took beside clean-ups. Both are sorted by share, `pool_waiting` by time. `flush_ms` is the flush interval asked for.
+    took beside clean-ups. Both are sorted by share, `pool_waiting` by time. `flush_ms` is the flush interval asked for,
+    `settings` are the workers, jobs and batch size asked for, as far as it says.
     """
 
     folder: str
@@ -210,6 +211,7 @@ class Result:
     pool_waiting: tuple[Waiting, ...]
     load: LoadFigures | None
     flush_ms: float | None
+    settings: Mapping[str, object]
     durability: Mapping[str, object]
     doubts: tuple[str, ...]
     commands: Mapping[str, str]
@@ -400,6 +402,7 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
         ),
         load=_load_figures(series.fields("load")) if series.values.get("load") else None,
         flush_ms=None if flush_ns is None else flush_ns / 1e6,
+        settings={key: size for key, size in fields.mapping("load").items() if key in ("workers", "jobs", "batch")},
         durability=fields.mapping("durability"),
         doubts=fields.texts("doubts"),
         commands={name: fields.fields("commands").text(name) for name in fields.mapping("commands")},

@@ -486,12 +486,12 @@ def test_a_name_with_decimals_is_not_shortened_with_the_coordinates(tmp_path: Pa
 
 def test_many_scenarios_are_groups_of_rows_and_few_are_columns(whole: Page, tmp_path: Path) -> None:
     tried = section(whole, "What was tried", "A control is a system")
-    caught = "✓ caught, as it must be 1,203 × no-double-claim"
+    caught = "✓ caught 1,203 × no-double-claim"
     assert (
         f"claim-race System SQLite Postgres reference:select-then-update known to be wrong {caught} {caught}" in tried
     )
     assert (
-        "progress-updates System SQLite Postgres reference:direct known to be wrong ✓ caught, as it must be 3" in tried
+        "progress-updates System SQLite Postgres reference:direct known to be wrong ✓ caught 3 × write-budget" in tried
     )
     assert tried.count("reference:delete-many ✓ pass 410 operations ✓ pass 410 operations") == 1
     assert tried.count("reference:delete-many ✓ pass 103 deletions ✓ pass 103 deletions") == 1

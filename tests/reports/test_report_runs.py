@@ -140,6 +140,18 @@ def test_a_race_may_vary_a_little(tmp_path: Path) -> None:
     assert "statements per claim of a race: some of it is chance ▲ worse 4 6 +50 %" in told.replace("\u00a0", " ")
 
 
+def test_races_that_were_asked_for_otherwise_are_not_measured_against_each_other(raced: Path, tmp_path: Path) -> None:
+    def other(document: Json) -> None:
+        document["load"]["workers"] = 5
+        document["measurements"]["statements_per_claim"]["value"] = 7777.0
+        document["measurements"]["claim_ms_p99"]["value"] = 98765.0
+
+    told = between(raced, changed(raced, tmp_path / "after", other))
+    assert "claim-batch: workers 1 5" in told
+    assert "7,777" not in told
+    assert "98,765" not in told
+
+
 # --- many runs -----------------------------------------------------------------------------------------------------
 
 
