@@ -25,7 +25,8 @@ from harness.invariants import judging
 from harness.processes import Source
 from harness.protocols import Database, Server, ServiceFactory, Witness
 from harness.run import Case, Draft, Performed, Result, Role, Subject, judge, perform, settle
-from harness.scenario import Load, Profile, Scenario
+from harness.runners.load import Crowd
+from harness.scenario import Load, Mode, Profile, Scenario
 from harness.verdict import Evidence, Verdict, merge
 from scenarios import catalogue, systems
 
@@ -67,6 +68,7 @@ class Request:
     out: Path = Path("runs")
     options: Mapping[str, Any] = field(default_factory=dict)
     argv: tuple[str, ...] = ()
+    mode: Mode = "race"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Campaign:
     watcher: Watcher = field(default_factory=Watcher)
     results: list[Result] = field(default_factory=list)
     controls: list[Result] = field(default_factory=list)
+    crowd: Crowd | None = None  # has the users of a load at work
     stopped: str = ""  # why it ended before its last case, in a sentence; empty where it did not
     _places: int = 0
 
@@ -168,6 +171,7 @@ class Campaign:
             find=lambda name: systems.find(name)[case.database].source,
             services=SERVICES,
             watch=self.watcher.said,
+            crowd=self.crowd,
         )
         return place, performed
 
@@ -267,7 +271,7 @@ def machine() -> dict[str, Any]:
 
 def plan(request: Request) -> Campaign:
     """Join scenarios, systems and databases into cases, before anything is started. Raises `UsageError` for what cannot be."""
-    chosen = [catalogue.find(name) for name in request.scenarios or catalogue.SCENARIOS]
+    chosen = [catalogue.find(name, request.mode) for name in request.scenarios or catalogue.SCENARIOS]
     named = {name: systems.find(name) for name in request.systems}
     subjects = named or systems.catalogue_order()
     engines = {_label(spec): databases.choose(spec) for spec in request.databases or EMBEDDED}
@@ -328,9 +332,15 @@ def _load(scenario: Scenario, request: Request, seed: int, *, timed: bool, optio
     return replace(load, seed=seed, timed=timed, options={**load.options, **options, **request.options}, **given)
 
 
-def execute(request: Request, watcher: Watcher | None = None) -> tuple[Campaign, Bundle, Verdict]:
-    """Plan, run, judge and write the page. Raises `UsageError` where what was asked for cannot be done."""
+def execute(
+    request: Request, watcher: Watcher | None = None, crowd: Crowd | None = None
+) -> tuple[Campaign, Bundle, Verdict]:
+    """Plan, run, judge and write the page; `crowd` has the users of a load at work.
+
+    Raises `UsageError` where what was asked for cannot be done.
+    """
     campaign = plan(request)
+    campaign.crowd = crowd
     if watcher is not None:
         campaign.watcher = watcher
     if not campaign.cases:
@@ -374,7 +384,7 @@ def recheck(bundle: Bundle, extra: Sequence[Path] = ()) -> Iterator[Result]:
         if not (place / "context.json").exists():
             continue  # the run was ended before this result had begun
         context = bundles.read_json(place / "context.json")
-        scenario = catalogue.find(str(context.get("scenario")))
+        scenario = catalogue.find(str(context.get("scenario")), context.get("mode", "race"))
         saved = bundles.read_json(place / "result.json") if (place / "result.json").exists() else None
         name, database, engine = (str(context.get(key)) for key in ("system", "database", "engine"))
         subject = systems.BUILTIN.get(name, {}).get(database) or Subject(

@@ -21,6 +21,7 @@ from harness.verdict import EXIT_STATUS, Verdict
 
 if TYPE_CHECKING:
     from contend.campaign import Request
+    from harness.runners.load import Crowd
     from harness.scenario import Profile
 
 WRONG_USAGE = 254
@@ -111,14 +112,58 @@ def run(*, as_json: bool, scenarios: tuple[str, ...], profile: str, out: Path, *
     return _run(request, as_json=as_json)
 
 
-def _run(request: Request, *, as_json: bool) -> int:
+@cli.command()
+@click.argument(
+    "scenario",
+    type=click.Choice(["claim-race", "pool-pressure", "cleanup-churn"]),
+    default="claim-race",
+    metavar="[SCENARIO]",
+)
+@click.option("--system", metavar="S", help="As for `contend run`. [default: the database's reference]")
+@click.option("--database", default="postgres", show_default=True, metavar="D", help="As for `contend run`.")
+@click.option("--users", type=_whole("workers"), help="Users at once. [default: 10]")
+@click.option("--run-time", type=click.IntRange(1), metavar="SECONDS", help="How long users work. [default: 20]")
+@click.option("--spawn-rate", type=click.FloatRange(0, min_open=True), help="Users that come a second. [default: 100]")
+@click.option(
+    "--processes", type=_whole("workers"), help="Locust's processes. [default: 1; on SQLite as many as users]"
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Turns a second that all users begin together, whether or not earlier ones are over; latency counts from then.",
+)
+@click.option("--ramp", is_flag=True, default=None, help="Let users come in ten steps over the whole time.")
+@click.option("--jobs", type=_whole("jobs"), help="Jobs enqueued before the users come. [default: the scenario's]")
+@click.option("--batch", type=_whole("batch"), help="Jobs asked for in one claim. [default: the scenario's]")
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", callback=_options, help="As for `contend run`."
+)
+@click.option("--seed", type=click.IntRange(0), help="Seed of every random choice. [default: a new one, recorded]")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--hand-out", is_flag=True, hidden=True, help="Leave the users to whoever reads standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def load(*, scenario: str, hand_out: bool, as_json: bool, options: dict[str, Any], **asked: Any) -> int:
+    """Have Locust's users call a queue for a while, and judge what happened.
+
+    claim-race: users claim, complete, enqueue. pool-pressure: deep scans at once on one bounded pool. cleanup-churn: readers,
+    workers and clean-up. Rates and percentiles stand beside the verdict. With Locust's own screen: locust -f scenarios/locustfile.py.
+    """
+    from contend import load as loads  # noqa: PLC0415  # see the module's caption
+    from harness.runners.load import USER_OPTIONS  # noqa: PLC0415  # as above
+
+    users = {name: value for name in USER_OPTIONS if (value := asked.pop(name)) is not None}
+    request = loads.request(scenario, options={**options, **users}, argv=tuple(sys.argv[1:]), **asked)
+    return _run(request, as_json=as_json, crowd=loads.crowd(hand_out=hand_out), quiet=hand_out)
+
+
+def _run(request: Request, *, as_json: bool, crowd: Crowd | None = None, quiet: bool = False) -> int:
     from contend import screen  # noqa: PLC0415  # see the module's caption
     from contend.campaign import execute  # noqa: PLC0415  # as above
 
-    console = screen.console(stderr=as_json)
+    console = screen.console(stderr=as_json or quiet)
     watcher = screen.LiveWatcher(console) if console.is_terminal else screen.PlainWatcher(console)
     try:
-        campaign, bundle, verdict = execute(request, watcher)
+        campaign, bundle, verdict = execute(request, watcher, crowd)
     finally:
         if isinstance(watcher, screen.LiveWatcher):
             watcher.stop()

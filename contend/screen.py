@@ -138,7 +138,25 @@ def result_line(result: Result) -> Text:
     slope = document["measurements"].get("statements_per_job")
     if slope:
         line.append(f"; {slope['value']:.2f} statements a job: {'N+1' if slope['value'] > 0.5 else 'batched'}")
+    for told in load_lines(document):
+        line.append(f"\n      {told}", style="dim")
     return line
+
+
+def load_lines(document: Mapping[str, Any]) -> list[str]:
+    """The figures of a load, an operation a line; under its verdict, as a wrong answer can be the fastest one."""
+    load = document["series"].get("load")
+    if not load or not load["timeline"]:
+        return []
+    seconds = load["timeline"][-1]["second"] + 1
+    lines = [
+        f"{row['name']:<16} {row['count'] / seconds:>9,.0f}/s  p50 {row['p50_ms']:,.2f}  p99 {row['p99_ms']:,.2f}  "
+        f"p99.9 {row['p999_ms']:,.2f}  max {row['max_ms']:,.2f} ms"
+        + (f"  {row['failures']:,} errors" if row["failures"] else "")
+        for row in load["operations"]
+        if row["name"] not in ("open", "close")
+    ]
+    return [*lines, load["late"]] if load["late"] else lines
 
 
 def last_lines(campaign: Campaign, document: Mapping[str, Any]) -> list[str]:

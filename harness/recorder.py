@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -211,16 +211,35 @@ def accepted_positions(answer: object, handles: Sequence[Handle]) -> list[int] |
     return sorted(set(positions))
 
 
+def interrupted(error: BaseException) -> Failure:
+    """The failure of a call that something from outside ended."""
+    return Failure("info", "other", type(error).__name__, None, "interrupted from outside")
+
+
 class RecordedSystem:
     """A system under test with every call recorded and every answer checked: the `Client` of a program.
+
+    An `interruption` is raised in a call from outside: it is recorded, as nobody knows what the call did, and goes on.
 
     Raises `MalformedAnswer`, after recording it, when the system breaks its contract; every other error is an outcome.
     """
 
+    interruption: ClassVar[tuple[type[BaseException], ...]] = (KeyboardInterrupt,)
+
     def __init__(
-        self, recorder: Recorder, process: str, build: Callable[[], Any], *, seed: int = 0, tally: Any = None
+        self,
+        recorder: Recorder,
+        process: str,
+        build: Callable[[], Any],
+        *,
+        seed: int = 0,
+        tally: Any = None,
+        notice: Callable[[str, int, Reply], None] | None = None,
     ) -> None:
-        """`build` makes the system in this process; `tally` is a shared counter of finished jobs."""
+        """`build` makes the system in this process; `tally` is a shared counter of finished jobs; `notice` is told of each call.
+
+        It gets the kind, when it began (monotonic nanoseconds) and the reply, after both are recorded.
+        """
         self.process = process
         self.phase: Phase = "main"
         self.rng = random.Random(f"{seed}/{process}")  # noqa: S311  # repeatable, not secret
@@ -228,6 +247,7 @@ class RecordedSystem:
         self._build = build
         self._seed = seed
         self._tally = tally
+        self._notice = notice
         self._system: Any = None
         self._threads: list[RecordedSystem] = []
 
@@ -267,20 +287,29 @@ class RecordedSystem:
         call: Callable[[], tuple[Handle, ...]],
         extra: Callable[[], dict[str, Any]] = dict,
     ) -> Reply:
+        began = time.monotonic_ns()
         op = self._recorder.invoke(kind, self.phase, **fields)
         try:
             handles = call()
         except MalformedAnswer as error:
             self._recorder.failed(op, Failure("info", "malformed", "harness.errors.MalformedAnswer", None, str(error)))
             raise
-        except KeyboardInterrupt:
+        except self.interruption as error:
+            self._recorder.failed(op, interrupted(error))
             raise
         except BaseException as error:  # noqa: BLE001  # even SystemExit from a system is its answer, never ours
             failure = classify(error)
             self._recorder.failed(op, failure)
-            return Reply(failure.outcome, problem=f"{failure.error_class}: {failure.message}")
+            return self._noticed(
+                kind, began, Reply(failure.outcome, problem=f"{failure.error_class}: {failure.message}")
+            )
         self._recorder.ok(op, **extra())
-        return Reply("ok", handles)
+        return self._noticed(kind, began, Reply("ok", handles))
+
+    def _noticed(self, kind: str, began_ns: int, reply: Reply) -> Reply:
+        if self._notice is not None:
+            self._notice(kind, began_ns, reply)
+        return reply
 
     def _ask(self, kind: str, fields: dict[str, Any], call: Callable[[], tuple[Reply, dict[str, Any]]]) -> Reply:
         """As `_call`, of an answer that is more than handles: `call` gives the reply and what is recorded of it."""
@@ -306,8 +335,13 @@ class RecordedSystem:
             one = RecordedSystem(recorder, f"{self.process}.{place}", self._build, seed=self._seed, tally=self._tally)
             self._threads.append(one)
         for one in self._threads[:number]:
-            one._system, one.phase = self._system, self.phase
+            one.share(self)
+            one.phase = self.phase
         return self._threads[:number]
+
+    def share(self, other: RecordedSystem) -> None:
+        """Use the system that stands in another client of this process, as a thread of it does."""
+        self._system = other._system
 
     def end(self) -> None:
         """Say that the process ends as it meant to, and its threads with it."""
@@ -336,25 +370,29 @@ class RecordedSystem:
         """Claim at most `limit` jobs. The one call that is timed to the microsecond, so it is written out straight."""
         recorder = self._recorder
         claim = self._system.claim
+        began = time.monotonic_ns()
         op = recorder.invoke("claim", self.phase, requested=limit)
         try:
             handles = read_claim(claim(self.process, limit))
         except MalformedAnswer as error:
             recorder.failed(op, Failure("info", "malformed", "harness.errors.MalformedAnswer", None, str(error)))
             raise
-        except KeyboardInterrupt:
+        except self.interruption as error:
+            recorder.failed(op, interrupted(error))
             raise
         except BaseException as error:  # noqa: BLE001  # as in _call
             failure = classify(error)
             recorder.failed(op, failure)
-            return Reply(failure.outcome, problem=f"{failure.error_class}: {failure.message}")
+            return self._noticed(
+                "claim", began, Reply(failure.outcome, problem=f"{failure.error_class}: {failure.message}")
+            )
         recorder.ok(
             op,
             jobs=[handle.job for handle in handles],
             tokens=[handle.token for handle in handles],
             attempts=[handle.attempt for handle in handles],
         )
-        return Reply("ok", handles)
+        return self._noticed("claim", began, Reply("ok", handles))
 
     def complete(self, handles: Iterable[Handle]) -> Reply:
         """Complete claimed jobs; the reply's handles are those accepted."""
@@ -488,7 +526,9 @@ class RecordedSystem:
         time.sleep(seconds)
 
     def advance(self, jobs: int) -> None:
-        """Count finished jobs where every process can see it."""
+        """Count finished jobs where every process can see it; not at all where none is to see it."""
+        if self._tally is None:
+            return
         with self._tally.get_lock():
             self._tally.value += jobs
 

@@ -23,6 +23,7 @@ from harness.invariants import judging
 from harness.measurement import Ratio, doubts_about
 from harness.processes import Source
 from harness.protocols import Promise, Server, ServiceFactory, Witness
+from harness.runners.load import USER_OPTIONS, Crowd
 from harness.runners.stage import open_stage
 from harness.scenario import Load, Profile, Scenario
 from harness.verdict import Evidence, Judgement, Ruling, Verdict, rule
@@ -128,10 +129,12 @@ def perform(
     find: Callable[[str], Source],
     services: Mapping[str, ServiceFactory] | None = None,
     watch: Callable[[str], None] = lambda _line: None,
+    crowd: Crowd | None = None,
 ) -> Performed:
     """Let a case happen; what was recorded is in the folder `place`.
 
-    `services` starts what a system may need beside its database, by name. `find` gives the source of another system by name.
+    `services` starts what a system may need beside its database, by name. `find` gives the source of another system by name;
+    `crowd` has the users of a load at work.
     Whatever goes wrong with the run itself is a problem, in words, and what was recorded is kept. Raises `SystemUnusable` where the
     system cannot even be built.
     """
@@ -152,6 +155,8 @@ def perform(
             find=find,
             watch=watch,
             services=services or {},
+            scenario=case.scenario.name,
+            crowd=crowd,
             latency_ms=case.scenario.latency_ms.get(case.database, 0.0),
         ) as stage:
             problems, series = stage.crew.problems, stage.series
@@ -185,6 +190,7 @@ def context_of(case: Case, witness: Witness) -> dict[str, Any]:
         "options": dict(case.load.options),
         "role": case.role,
         "twin": case.twin,
+        "mode": case.scenario.mode,
     }
 
 
@@ -297,12 +303,18 @@ def _result(draft: Draft) -> Result:
 def replay_line(case: Case) -> str:
     """The command that runs the same case again. A race is not the same race twice; the same settings are."""
     load = case.load
-    words = ["contend", "run", case.scenario.name, "--system", case.subject.name, "--database", case.engine]
+    loaded = case.scenario.mode == "load"
+    words = ["contend", "load" if loaded else "run", case.scenario.name]
+    words += ["--system", case.subject.name, "--database", case.engine]
     for option in ("workers", "jobs", "batch", "seed"):
         if option == "seed" or getattr(load, option):
-            words += [f"--{option}", str(getattr(load, option))]
+            words += ["--users" if loaded and option == "workers" else f"--{option}", str(getattr(load, option))]
     usual = case.scenario.loads[case.profile].options
     for name, value in load.options.items():
-        if usual.get(name) != value:
+        if usual.get(name) == value:
+            continue
+        if loaded and name in USER_OPTIONS:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [json.dumps(value)])]
+        else:
             words += ["--option", f"{name}={json.dumps(value)}"]
     return " ".join(word if word.startswith("$") else shlex.quote(word) for word in words)

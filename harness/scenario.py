@@ -163,10 +163,25 @@ class Stage(Protocol):
     def promise(self) -> Promise:
         """What the system says of itself."""
 
-    def start(self, cast: Mapping[str, str], *, systems: Mapping[str, str] | None = None, apart: bool = False) -> None:
+    def start(
+        self,
+        cast: Mapping[str, str],
+        *,
+        systems: Mapping[str, str] | None = None,
+        apart: bool = False,
+        lent: Sequence[str] = (),
+    ) -> None:
         """Start processes, name → role; they come up in the background, each with a system waiting to be built.
 
-        `systems` gives some of them another system, by name (a baseline). With `apart` each gets a clean database of its own.
+        `systems` gives some of them another system, by name (a baseline). With `apart` each gets a clean database of its own. `lent`
+        names processes that are not ours to start but use the same database: `populate` gives them its address.
+        """
+
+    def populate(self, name: str, *, shared: bool) -> None:
+        """Have the users of a load generator call the system, for as long as the load says; in a load only.
+
+        They use the address lent to `name`. With `shared` they are threads of one process of that name, with its system and
+        connections; else each has its own. Their figures are saved with the result. Raises `RunAbandoned` where nobody worked.
         """
 
     def tell(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from harness.errors import UnknownName
-from harness.scenario import Scenario
+from harness.scenario import Mode, Scenario
 from scenarios.atomic_submit import ATOMIC_SUBMIT
 from scenarios.bulk_delete import BULK_DELETE
 from scenarios.claim_batch import CLAIM_BATCH
 from scenarios.claim_race import CLAIM_RACE
 from scenarios.cleanup_churn import CLEANUP_CHURN
+from scenarios.loads import LOADS
 from scenarios.pool_pressure import POOL_PRESSURE
 from scenarios.progress_updates import PROGRESS_UPDATES
 from scenarios.worker_guard import WORKER_GUARD
@@ -27,8 +28,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
 }
 
 
-def find(name: str) -> Scenario:
-    """The scenario of that name. Raises `UnknownName`."""
-    if name not in SCENARIOS:
-        raise UnknownName("scenario", name, list(SCENARIOS))
-    return SCENARIOS[name]
+def find(name: str, mode: Mode = "race") -> Scenario:
+    """The scenario of that name, as it is raced or loaded. Raises `UnknownName`."""
+    known = LOADS if mode == "load" else SCENARIOS
+    if name not in known:
+        raise UnknownName("scenario", name, list(known))
+    return known[name]

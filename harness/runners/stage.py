@@ -19,6 +19,7 @@ from harness.history import Phase
 from harness.processes import CONTEXT, Birth, Crew, Source
 from harness.protocols import Promise, Server, ServiceFactory, Witness
 from harness.recorder import Recorder
+from harness.runners.load import Crowd, Order, figures
 from harness.scenario import Answer, Load, Part, Profile, Program
 
 BUILD_SECONDS = 60.0
@@ -38,18 +39,28 @@ class RealStage:
     server: Server
     witness: Witness
     folder: Path
+    scenario: str
     crew: Crew
     find: Callable[[str], Source]  # another system by name, for baselines
     stack: ExitStack
     services: Mapping[str, ServiceFactory] = field(default_factory=dict)
     record: bool = True
     latency_ms: float = 0.0
-    series: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    crowd: Crowd | None = None
+    series: dict[str, Any] = field(default_factory=dict)
     _urls: list[str] = field(default_factory=list)
+    _lent: dict[str, str] = field(default_factory=dict)
     _service_urls: dict[str, str] = field(default_factory=dict)
     _nemesis: Recorder | None = None
 
-    def start(self, cast: Mapping[str, str], *, systems: Mapping[str, str] | None = None, apart: bool = False) -> None:
+    def start(
+        self,
+        cast: Mapping[str, str],
+        *,
+        systems: Mapping[str, str] | None = None,
+        apart: bool = False,
+        lent: Sequence[str] = (),
+    ) -> None:
         """Start processes; see `harness.scenario.Stage`."""
         while len(self._urls) < (len(cast) if apart else 1):
             self._urls.append(self.stack.enter_context(self.server.fresh()))
@@ -57,16 +68,17 @@ class RealStage:
         seen = self.stack.enter_context(
             witness.watch(
                 self._urls[0],
-                list(cast),
+                [*cast, *lent],
                 self.folder / "witness",
                 latency_ms=self.latency_ms,
                 record=self.record,
             )
         )
+        self._lent.update({name: seen[name] for name in lent})
         for name in self.promise.services:
             if name not in self._service_urls:
                 self._service_urls[name] = self.stack.enter_context(self.services[name]())
-        options = {**self.load.options, **{f"{name}_url": url for name, url in self._service_urls.items()}}
+        options = self._options()
         tally = CONTEXT.RawArray("q", len(cast))
         for place, (name, role) in enumerate(cast.items()):
             url = seen[name]
@@ -90,6 +102,41 @@ class RealStage:
                     slot=place,
                 )
             )
+
+    def _options(self) -> dict[str, Any]:
+        return {**self.load.options, **{f"{name}_url": url for name, url in self._service_urls.items()}}
+
+    def populate(self, name: str, *, shared: bool) -> None:
+        """Have the users of a load generator work; see `harness.scenario.Stage`. Raises `RunAbandoned` where none did."""
+        assert self.crowd is not None  # noqa: S101  # only a load has a scenario that asks for it
+        options = self.load.options
+        order = Order(
+            scenario=self.scenario,
+            url=self._lent[name],
+            source=self.source,
+            options=self._options(),
+            folder=self.crew.folder.resolve(),
+            witness=self.witness.name,
+            process=name if shared else "",
+            batch=self.load.batch,
+            seed=self.load.seed,
+            users=self.load.workers,
+            run_time=options["run_time"],
+            spawn_rate=options["spawn_rate"],
+            processes=options["processes"] or (self.load.workers if self.database == "sqlite" else 1),
+            rate=options["rate"],
+            ramp=options["ramp"],
+            full=self.load.timed,
+        )
+        try:
+            self.crew.problems.extend(self.crowd(order, self.say))
+        finally:
+            order.path.unlink(missing_ok=True)  # it holds the database's address, with its password
+            found = figures(order.folder / "load")
+            self.series["load"] = {name: value for name, value in found.items() if name != "problems"}
+            self.crew.problems.extend(found["problems"])
+        if not found["operations"]:
+            raise RunAbandoned("No user did anything, so there is nothing to judge. See logs/ of the result.")
 
     def ready(self, names: Sequence[str]) -> None:
         """Build the system in these processes. Raises `SystemUnusable` where it could not be built in any of them."""
@@ -198,6 +245,7 @@ class RealStage:
                 server=self.server,
                 witness=self.witness,
                 folder=folder,
+                scenario=self.scenario,
                 crew=crew,
                 find=self.find,
                 stack=stack,
@@ -262,7 +310,9 @@ def open_stage(
     find: Callable[[str], Source],
     watch: Callable[[str], None],
     services: Mapping[str, ServiceFactory],
+    scenario: str = "",
     latency_ms: float = 0.0,
+    crowd: Crowd | None = None,
 ) -> Iterator[RealStage]:
     """Make a stage in `folder`; on leaving, every process is gone, the witness has written all, the databases are dropped."""
     with ExitStack() as stack:
@@ -276,11 +326,13 @@ def open_stage(
             server=server,
             witness=witness,
             folder=folder,
+            scenario=scenario,
             crew=crew,
             find=find,
             stack=stack,
             services=services,
             latency_ms=latency_ms,
+            crowd=crowd,
         )
         with crew:  # leaves before the stack does: processes end before their witness and their database
             yield stage
