@@ -81,6 +81,8 @@ def _named(name: str) -> str:
 def _curve(each: Loaded) -> list[tuple[float, float]]:
     """Points over 1 / (1 - share), so that each further nine is as far from the last; the largest of n stands at n."""
     points = {1 / (1 - point.share): point.ms for point in each.percentiles if point.share < 1}
+    if each.count:
+        points = {x: ms for x, ms in points.items() if x <= each.count}  # of three, there is no slowest of a thousand
     last = max(points, default=1.0)
     top = next((point.ms for point in each.percentiles if point.share == 1), each.max_ms)
     if top is not None and each.count > last:

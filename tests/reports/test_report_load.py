@@ -56,6 +56,14 @@ def test_percentiles_are_as_far_apart_as_they_are_rare(tmp_path: Path) -> None:
     assert max(steps) - min(steps) < 1
 
 
+def test_of_few_operations_no_rare_percentile_is_drawn(tmp_path: Path) -> None:
+    few = [[0.0, 1.0], [0.5, 2.0], [0.9, 3.0], [0.999, 3.0], [1.0, 3.0]]
+    page = page_of(tmp_path / "b", [with_figures(operations=[{"name": "close", "count": 3, "percentiles": few}])])
+    (curve,) = figures(page, "load-1-")
+    assert len(re.findall(r"<use ", curve)) == 3
+    assert ">99.9</text>" not in curve
+
+
 def test_a_load_that_failed_never_shows_its_rate_bare(tmp_path: Path) -> None:
     page = page_of(tmp_path / "b", [loaded("a", "sqlite", failures=400, verdict="fail", reasons=["x"])], "fail")
     told = under_load(page)
