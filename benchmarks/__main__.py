@@ -20,6 +20,7 @@ NAMES = (
     "progress",
     "loading",
     "gating",
+    "page",
     "default_run",
 )
 ON_DEMAND = ("self_test",)  # half an hour each: run where they are named

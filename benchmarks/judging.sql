@@ -71,3 +71,8 @@ CREATE VIEW processes AS
 SELECT 0 AS schedule, process, CASE WHEN process LIKE 'w%' THEN 'worker' ELSE process END AS role,
     1 AS pid, 0 AS started_ns, 9000000000000 AS ended_ns, 'done' AS ended
 FROM (SELECT DISTINCT process FROM operations);
+
+-- No pool was watched.
+CREATE VIEW acquisitions AS
+SELECT NULL AS schedule, NULL AS process, NULL AS pool, NULL AS size, NULL AS asked_ns, NULL AS got_ns, NULL AS returned_ns, NULL AS ended_ns, NULL AS error_kind
+WHERE false;

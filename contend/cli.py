@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from contend import __version__
-from harness.errors import ContendError, OutputUnwritable, UnknownName, UsageError
+from harness.errors import ContendError, OutputUnwritable, UnknownName
 from harness.scenario import MAXIMUM
 from harness.verdict import EXIT_STATUS, Verdict
 
@@ -250,19 +250,31 @@ def check(*, bundle: Path, extra: tuple[Path, ...], as_json: bool) -> int:
 @cli.command()
 @click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="BUNDLE...")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Where the page goes. [default: report.html in the bundle]"
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Where the page goes. [default: report.html in the bundle, comparison.html in the second of two, history.html in the folder]",
 )
 def report(bundles: tuple[Path, ...], out: Path | None) -> int:
-    """Write the page of a saved bundle: one HTML file that needs no network."""
-    from contend.campaign import write_page  # noqa: PLC0415  # see the module's caption
-    from harness.bundle import Bundle  # noqa: PLC0415  # as above
+    """Write a page of what was saved: one HTML file that needs no network.
 
-    if len(bundles) > 1 and out is not None:
-        raise UsageError(
-            "--out names one page, but several bundles were given. Leave --out away: each page goes into its bundle."
-        )
-    for bundle in bundles:
-        click.echo(str(write_page(Bundle.open(bundle).folder, out)))
+    One BUNDLE gives its report. Two are compared: verdicts, counts and ratios that changed. A folder of bundles, or three and more,
+    gives their history over time.
+    """
+    from harness.bundle import Bundle  # noqa: PLC0415  # see the module's caption
+    from reports import difference, history, page  # noqa: PLC0415  # as above
+
+    first = bundles[0]
+    if len(bundles) == 1 and not (first / "bundle.json").is_file() and history.bundles_in(first):
+        written = history.write_history(first, out)
+    else:
+        folders = [Bundle.open(bundle).folder for bundle in bundles]
+        if len(folders) == 1:
+            written = page.write_page(folders[0], out)
+        elif len(folders) == 2:
+            written = difference.write_difference(folders[0], folders[1], out)
+        else:
+            written = history.write_runs(folders, out)
+    click.echo(str(written))
     return 0
 
 

@@ -13,19 +13,45 @@ Nothing in a bundle is ever unpickled or executed.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import BundleUnreadable, OutputUnwritable
 
 SCHEMA: Final = 1
+_RUNNING: Final = ".running"  # locked by the process whose run this is, for as long as it goes on
+
+
+class _Hold:
+    """A lock on a file, kept until it is let go or its process is gone, however it ends. Children do not inherit it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.descriptor: int | None = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        with contextlib.suppress(OSError):  # a file system without locks: then nobody is told that it still runs
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def let_go(self) -> None:
+        """Unlock and clear away; may be called again."""
+        if self.descriptor is not None:
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
+            os.close(self.descriptor)
+            self.descriptor = None
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Unlock what a run that ended by an error left locked; `os` may be gone by then."""
+        if self.descriptor is not None:
+            close(self.descriptor)
+            self.descriptor = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +60,26 @@ class Bundle:
 
     folder: Path
     about: Mapping[str, Any]
+    _hold: _Hold | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def running(self) -> bool:
+        """Whether the run that makes this bundle still goes on, in this process or another on this machine."""
+        if self.about.get("stage") != "open":
+            return False
+        try:
+            descriptor = os.open(self.folder / _RUNNING, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        return False
 
     @classmethod
     def create(cls, out: Path, about: Mapping[str, Any]) -> Bundle:
@@ -42,7 +88,7 @@ class Bundle:
         folder = out / name
         with writing(out):
             (folder / "results").mkdir(parents=True)
-            bundle = cls(folder, {"schema": SCHEMA, "stage": "open", **about})
+            bundle = cls(folder, {"schema": SCHEMA, "stage": "open", **about}, _Hold(folder / _RUNNING))
             _write_json(folder / "bundle.json", bundle.about)
             latest = out / "latest"
             pointer = out / f".latest-{secrets.token_hex(4)}"
@@ -94,6 +140,8 @@ class Bundle:
             _write_json(self.folder / "results.json", document)
             closed = Bundle(self.folder, {**self.about, **about, "stage": "judged"})
             _write_json(self.folder / "bundle.json", closed.about)
+        if self._hold is not None:
+            self._hold.let_go()
         return closed
 
 

@@ -15,6 +15,14 @@ NOTED: Final = {"pass": "", "fail": "fails", "inconclusive": "unproven"}  # what
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """The numbers behind the plots of one comparison: what the columns hold, and the rows of each result as text."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[Result, tuple[tuple[str, ...], ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """What one scenario showed on one database. `title` is the finding; `rows` hold the figures as text.
 
@@ -29,6 +37,7 @@ class Comparison:
     rows: tuple[tuple[Result, tuple[str, ...]], ...]
     panels: tuple[Panel, ...]
     undrawn: int
+    behind: Behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,13 @@ def by_database(
 
 
 def compared(
-    database: str, title: str, columns: Sequence[Column], results: Sequence[Result], panels: Sequence[Panel]
+    database: str,
+    title: str,
+    columns: Sequence[Column],
+    results: Sequence[Result],
+    *,
+    panels: Sequence[Panel],
+    behind: Behind,
 ) -> Comparison:
     """The results side by side, without the columns none of them has a figure for."""
     kept = [column for column in columns if any(column.figure(r) is not None for r in results)]
@@ -80,6 +95,7 @@ def compared(
         tuple((r, tuple(wording.number(column.figure(r)) for column in kept)) for r in results),
         tuple(panels),
         max(0, len(results) - MOST_DRAWN) if panels else 0,
+        behind,
     )
 
 
@@ -108,6 +124,20 @@ def distribution(
             warm=all(r.verdict != "pass" for r in own),
         )
         for points, own in names.items()
+    )
+
+
+def quantile_rows(
+    results: Sequence[Result], quantiles: Callable[[Result], Sequence[Quantile]], share: str, ms: str
+) -> Behind:
+    """The points of every line of a distribution; `share` and `ms` are the heads of their columns."""
+    return Behind(
+        (share, ms),
+        tuple(
+            (result, tuple((f"{100 * each.share:.6g}", wording.number(each.ms)) for each in points))
+            for result in results
+            if (points := quantiles(result))
+        ),
     )
 
 

@@ -5,23 +5,24 @@ A reader meets the verdict first, then what it rests on. Throughput stands only 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from harness.bundle import writing
-from harness.measurement import quantile
 from harness.verdict import Judgement
-from reports import wording
+from reports import rendering, wording
+from reports.latency import latency
+from reports.load import loads
+from reports.locking import Locking, locking
+from reports.moment import breaking
+from reports.plots import Panel
 from reports.pool import waits
 from reports.price import prices
 from reports.progress import progress
 from reports.readers import readers
-from reports.saved import Finding, Process, Result, Run, load
+from reports.saved import Finding, Operation, Process, Result, Run, load
+from reports.scaling import scaling
 from reports.timeline import Timeline, lay_out
 
 # What is shown at most, so that a page stays small; what is left out is counted on the page and kept in the run.
@@ -64,40 +65,13 @@ def write_page(bundle: Path, out: Path | None = None) -> Path:
     """
     run = load(bundle)
     path = run.folder / "report.html" if out is None else out
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    page = render(run).encode()
-    with writing(path):
-        try:
-            draft.write_bytes(page)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-    return path
+    return rendering.save(render(run), path)
 
 
 def render(run: Run) -> str:
     """The page as HTML text."""
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "q": wording.quoted,
-        "number": wording.number,
-        "quantity": wording.quantity,
-        "database": wording.database,
-        "strategy": wording.strategy,
-        "verdict": wording.verdict,
-        "coverage": wording.coverage,
-        "label": wording.label,
-        "plain": wording.plain,
-        "spread": _spread,
-        "together": wording.together,
-    }
-    return environment.get_template("page.html").render(
+    return rendering.render(
+        "page.html",
         run=run,
         hero=_hero(run),
         matrix=_matrix(run.results),
@@ -105,22 +79,16 @@ def render(run: Run) -> str:
         generations=_generations(run.results),
         costs=_costs(run.results),
         blocks=_blocks(run.results),
+        loads=loads(run.results),
         prices=prices(run.results),
         progress=progress(run.results),
         waits=waits(run.results),
         readers=readers(run.results),
+        scalings=scaling(run.results),
         workers=_workers(run.results),
         doubts=_doubts(run),
         states=_STATES,
     )
-
-
-def _spread(samples: Sequence[float]) -> str:
-    """The median of samples with their extremes."""
-    if not samples:
-        return "–"
-    low, high = wording.number(min(samples)), wording.number(max(samples))
-    return f"{wording.number(quantile(samples, 0.5))} ({low} to {high})"
 
 
 # --- the verdict ---------------------------------------------------------------------------------------------------
@@ -304,7 +272,7 @@ class _Generation:
 
 def _generations(results: Sequence[Result]) -> list[_Generation]:
     """The four claims of report A on SQLite; empty unless two of them can be compared."""
-    own = {r.system: r for r in _claims(results) if r.database == "sqlite"}
+    own = {r.system: r for r in _claims(results) if r.database == "sqlite" and r.mode == "race"}
     there = [(i, own[name]) for i, name in enumerate(_GENERATIONS, start=1) if name in own]
     return [_Generation(i, r, _found(r, "no-double-claim")) for i, r in there] if len(there) > 1 else []
 
@@ -321,16 +289,20 @@ class _Costs:
     database: str
     columns: tuple[tuple[str, str], ...]  # measurement, head
     results: tuple[Result, ...]
+    latency: Panel | None
+    locking: Locking | None
 
 
 def _costs(results: Sequence[Result]) -> list[_Costs]:
-    tables = []
+    tables: list[_Costs] = []
     for database in dict.fromkeys(r.database for r in _claims(results)):
         own = tuple(r for r in _claims(results) if r.database == database)
         measured = {name for r in own for name, q in r.measurements.items() if q.value is not None}
         if not any(q.value for r in own if (q := r.measurements.get("round_trips_per_claim"))):
             measured.discard("round_trips_per_claim")  # there is no network
-        tables.append(_Costs(database, tuple((k, head) for k, head in _COSTS.items() if k in measured), own))
+        columns = tuple((key, head) for key, head in _COSTS.items() if key in measured)
+        drawn = latency(own, database, f"latency-{len(tables) + 1}")
+        tables.append(_Costs(database, columns, own, drawn, locking(own, database)))
     return tables
 
 
@@ -373,6 +345,7 @@ class _Shown:
     first: wording.Told
     job: object
     timeline: Timeline | None
+    broke: Operation | None  # the operation whose answer is the contradiction
     others: tuple[wording.Told, ...]
 
 
@@ -402,6 +375,7 @@ def _ordered(result: Result) -> list[Finding]:
 def _show(result: Result, finding: Finding) -> _Shown:
     facts, *others = finding.evidence or ({},)
     numbers = wording.operation_numbers(facts)
+    first = [result.operations[n] for n in numbers if n in result.operations]
     if len(numbers) == 1:  # alone it shows nothing of what went on
         numbers = tuple(n for each in finding.evidence[:MOST_VIOLATIONS] for n in wording.operation_numbers(each))
     named = [result.operations[n] for n in dict.fromkeys(numbers) if n in result.operations]
@@ -411,5 +385,6 @@ def _show(result: Result, finding: Finding) -> _Shown:
         wording.tell(finding.invariant, facts),
         facts.get("job"),
         lay_out(moves),
+        breaking(finding.invariant, facts, first),
         tuple(wording.tell(finding.invariant, other) for other in others[: MOST_VIOLATIONS - 1]),
     )

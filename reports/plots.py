@@ -6,10 +6,11 @@ one page would otherwise share clip paths and markers.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -23,22 +24,22 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from reports.wording import number
 
 # Drawn in stand-ins, replaced by the page's own colours afterwards.
-_INK, _MUTED, _RULE, _WARM, _COOL = "#010101", "#020202", "#030303", "#040404", "#050505"
-_PAGE_COLOURS: Final = {_INK: "--ink", _MUTED: "--muted", _RULE: "--rule", _WARM: "--warm", _COOL: "--cool"}
+INK, MUTED, RULE, WARM, COOL = "#010101", "#020202", "#030303", "#040404", "#050505"
+_PAGE_COLOURS: Final = {INK: "--ink", MUTED: "--muted", RULE: "--rule", WARM: "--warm", COOL: "--cool"}
 _STYLE: Final[dict[Any, Any]] = {  # matplotlib types each key by itself
     "svg.hashsalt": "contend",
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.size": 9,
-    "axes.edgecolor": _RULE,
-    "axes.labelcolor": _MUTED,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "text.color": _INK,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "text.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": _RULE,
+    "grid.color": RULE,
     "grid.linewidth": 0.5,
     "lines.linewidth": 1.6,
     "lines.markersize": 4.5,
@@ -46,6 +47,7 @@ _STYLE: Final[dict[Any, Any]] = {  # matplotlib types each key by itself
 _Mark = tuple[str, str | tuple[int, tuple[int, ...]]]  # marker, dash
 _COOL_MARKS: Final[tuple[_Mark, ...]] = (("o", "-"), ("^", ":"), ("D", "-."), ("v", (0, (1, 1))))
 _WARM_MARKS: Final[tuple[_Mark, ...]] = (("s", "--"), ("X", ":"), ("P", "-."), ("d", (0, (1, 1))))
+_MOST_MARKS: Final = 24  # of one line, so that its dashes can be told apart
 _MOST_STEPS: Final = 600  # drawn of one line of steps
 _SIZE: Final = (4.3, 2.9)  # inches; one panel fits a phone at its natural size
 
@@ -77,6 +79,7 @@ class Plot:
     On a logarithmic x axis up to two labels stand at the end of their lines; all others stand in a legend. A linear y
     axis begins at zero. `limits` fixes the y axis and `widest` the x axis, so that neighbours compare; `level` draws a
     line across at a height, with what it means. `counted` says that the y axis holds whole numbers only.
+    `ticks` are the places on the x axis to be named, with their names, where its numbers would say nothing.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Plot:
     x_scale: Scale = "log"
     y_scale: Scale = "log"
     counted: bool = False
+    ticks: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +112,7 @@ def panel(plot: Plot) -> Panel:
 
 def draw(plot: Plot) -> Markup:
     """The plot as an `<svg>` element, titled and described for those who cannot see it. Its name must be an id."""
-    with mpl.rc_context(), warnings.catch_warnings():
-        mpl.rcdefaults()  # whatever a matplotlibrc on this machine says
-        mpl.rcParams.update(_STYLE)
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser's font draws the text, not matplotlib's
-        figure = Figure(figsize=_SIZE)
-        FigureCanvasSVG(figure)
+    with sheet(_SIZE) as figure:
         axes = figure.add_axes((0.155, 0.16, 0.815 if plot.x_scale == "log" else 0.785, 0.80))  # its last tick is wide
         for warm in (True, False):
             own = [line for line in plot.lines if line.warm is warm]
@@ -124,16 +123,33 @@ def draw(plot: Plot) -> Markup:
         _scales(axes, plot)
         labelled = [line for line in plot.lines if line.label]
         if len(labelled) > 2 or (labelled and plot.x_scale == "linear"):
-            axes.legend(loc="best", frameon=False, labelcolor=_INK, handlelength=3.2)
+            axes.legend(loc="best", frameon=False, labelcolor=INK, handlelength=3.2)
         else:
             _labels(axes, labelled)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", transparent=True)
-    return _for_the_page(out.getvalue(), plot)
+        return as_svg(figure, plot.name, plot.title, plot.description)
+
+
+@contextlib.contextmanager
+def sheet(inches: tuple[float, float]) -> Iterator[Figure]:
+    """An empty figure of that size in the style of the page; draw on it and turn it into SVG before leaving."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()  # whatever a matplotlibrc on this machine says
+        mpl.rcParams.update(_STYLE)
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser's font draws the text, not matplotlib's
+        figure = Figure(figsize=inches)
+        FigureCanvasSVG(figure)
+        yield figure
+
+
+def as_svg(figure: Figure, name: str, title: str, description: str) -> Markup:
+    """A figure as an `<svg>` element for the page; every id in it begins with `name`."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", transparent=True)
+    return _for_the_page(out.getvalue(), name, title, description)
 
 
 def _line(axes: Axes, line: Line, mark: _Mark) -> None:
-    colour = _WARM if line.warm else _COOL
+    colour = WARM if line.warm else COOL
     label = line.label or "_unlabelled"
     if line.steps:
         x, y = _fewer(line.x, line.y)
@@ -141,7 +157,8 @@ def _line(axes: Axes, line: Line, mark: _Mark) -> None:
         axes.fill_between(x, y, step="post", color=colour, alpha=0.2, linewidth=0, zorder=2)
         return
     marker, dash = mark
-    axes.plot(line.x, line.y, color=colour, marker=marker, linestyle=dash, label=label, zorder=3)
+    every = max(1, len(line.x) // _MOST_MARKS)
+    axes.plot(line.x, line.y, color=colour, marker=marker, markevery=every, linestyle=dash, label=label, zorder=3)
     if line.low:
         axes.vlines(line.x, line.low, line.high, color=colour, linewidth=3, alpha=0.35, zorder=2)
 
@@ -170,7 +187,7 @@ def _labels(axes: Axes, lines: Sequence[Line]) -> None:
             textcoords="offset points",
             ha="right",
             va="bottom" if above else "top",
-            color=_WARM if line.warm else _COOL,
+            color=WARM if line.warm else COOL,
             fontweight="bold",
             zorder=4,
         )
@@ -193,7 +210,7 @@ def _scales(axes: Axes, plot: Plot) -> None:
     if plot.level is not None:
         height, said = plot.level
         low, high = min(low, height), max(high, height)
-        axes.axhline(height, color=_INK, linewidth=1, linestyle=":")
+        axes.axhline(height, color=INK, linewidth=1, linestyle=":")
         at, side = (right, "right") if plot.x_scale == "log" else (left, "left")
         axes.annotate(
             said,
@@ -202,7 +219,7 @@ def _scales(axes: Axes, plot: Plot) -> None:
             textcoords="offset points",
             ha=side,
             va="top",
-            color=_MUTED,
+            color=MUTED,
             fontsize=8,
         )
     if plot.x_scale == "log":
@@ -218,12 +235,14 @@ def _scales(axes: Axes, plot: Plot) -> None:
     else:
         axes.set_ylim(-0.02 * (high or 1.0), 1.08 * (high or 1.0))
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=plot.counted))
+    if plot.ticks:
+        axes.set_xticks([place for place, _ in plot.ticks], [name for _, name in plot.ticks])
     axes.set_xlabel(plot.x_label)
     axes.set_ylabel(plot.y_label)
     axes.tick_params(length=0)
 
 
-def _for_the_page(svg: str, plot: Plot) -> Markup:
+def _for_the_page(svg: str, name: str, title: str, description: str) -> Markup:
     body = svg[svg.index("<svg") :]
     view_box = re.search(r'viewBox="[^"]*"', body)
     body = body[body.index(">") + 1 :]
@@ -231,7 +250,7 @@ def _for_the_page(svg: str, plot: Plot) -> Markup:
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)  # it holds the time
     body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
     body = body.replace("xlink:href", "href")
-    body = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{plot.name}-", body)
+    body = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", body)
     body = re.sub(r"font-family:[^;\"]*;?\s?", "", body)
     body = re.sub(r"font: (?:(bold|[0-9]+) )?([0-9.]+)px [^;\"]*", _font, body)
     for stand_in, colour in _PAGE_COLOURS.items():
@@ -241,7 +260,7 @@ def _for_the_page(svg: str, plot: Plot) -> Markup:
     head = Markup(
         '<svg role="img" aria-labelledby="{0}-title {0}-desc" {1}>'
         '<title id="{0}-title">{2}</title><desc id="{0}-desc">{3}</desc>'
-    ).format(plot.name, Markup(view_box[0] if view_box else ""), plot.title, plot.description)  # noqa: S704  # a viewBox matplotlib wrote
+    ).format(name, Markup(view_box[0] if view_box else ""), title, description)  # noqa: S704  # a viewBox matplotlib wrote
     return head + Markup(body.strip())  # noqa: S704  # matplotlib's own SVG, its labels escaped by matplotlib
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports import wording
-from reports.comparison import MOST_DRAWN, Comparison, by_database, called, compared, measured, value, values
+from reports.comparison import MOST_DRAWN, Behind, Comparison, by_database, called, compared, measured, value, values
 from reports.plots import Line, Panel, Plot, panel
 from reports.saved import Result, Waiting
 
 SCENARIO = "pool-pressure"
+MOST_MOMENTS = 100  # of one result in the table behind its plot
 _COLUMNS = (
     measured("pool_acquisitions", "acquisitions"),
     measured("pool_timeouts", "waits given up"),
@@ -23,7 +24,14 @@ _COLUMNS = (
 def waits(results: Sequence[Result]) -> list[Comparison]:
     """Acquisitions and waits, a comparison for each database that has any; a plot for each writer of progress."""
     return [
-        compared(database, _title(database, own), _COLUMNS, own, _panels(own[:MOST_DRAWN], f"pool-{place}"))
+        compared(
+            database,
+            _title(database, own),
+            _COLUMNS,
+            own,
+            panels=_panels(own[:MOST_DRAWN], f"pool-{place}"),
+            behind=_behind(own[:MOST_DRAWN]),
+        )
         for place, (database, own) in enumerate(by_database(results, SCENARIO, _shows).items(), start=1)
     ]
 
@@ -92,6 +100,30 @@ def _steps(moments: Sequence[Waiting], *, warm: bool) -> Line:
         each for i, each in enumerate(moments) if i in (0, len(moments) - 1) or each.waiting != moments[i - 1].waiting
     ]
     return Line([each.ms for each in changes], [float(each.waiting) for each in changes], "", warm, steps=True)
+
+
+def _behind(own: Sequence[Result]) -> Behind:
+    """The moments at which the number of those who wait changes; of very many only those with the most, in order of time."""
+    return Behind(
+        ("ms since the first one asked", "waiting", "connections in use"),
+        tuple(
+            (
+                result,
+                tuple(
+                    (wording.number(each.ms), f"{each.waiting:,}", f"{each.in_use:,}")
+                    for each in _telling(result.pool_waiting)
+                ),
+            )
+            for result in own
+            if result.pool_waiting
+        ),
+    )
+
+
+def _telling(moments: Sequence[Waiting]) -> list[Waiting]:
+    changes = [each for i, each in enumerate(moments) if i == 0 or each.waiting != moments[i - 1].waiting]
+    most = sorted(range(len(changes)), key=lambda place: (-changes[place].waiting, place))[:MOST_MOMENTS]
+    return [changes[place] for place in sorted(most)]
 
 
 def _panel_title(result: Result) -> str:

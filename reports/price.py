@@ -6,7 +6,7 @@ A round is one claim, one delete or one submit. They are never mixed: each scena
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from harness.measurement import fit_line, quantile
@@ -206,9 +206,39 @@ def _timing_plots(words: Round, result: Result, name: str, *, drawn: bool) -> Ti
             widest=(min(t.batch for t in usable), max(t.batch for t in usable)),
         )
         panels.append(panel(plot))
+    if drawn and len(latencies) > 1:
+        panels.append(_network_panel(words, result, usable, f"{name}-network"))
     if drawn and any(t.ratio for t in usable):
         panels.append(_ratio_panel(words, result, usable, f"{name}-ratio"))
     return Timings(result, tuple(dict.fromkeys(t.baseline for t in usable)), _gain(words, usable), tuple(panels))
+
+
+def _network_panel(words: Round, result: Result, usable: Sequence[Timing], name: str) -> Panel:
+    """What a round of the telling size takes over the added latency: of the sizes timed at the most latencies."""
+    sizes = [{t.batch for t in usable if t.latency_ms == latency} for latency in {t.latency_ms for t in usable}]
+    batch = _telling(words, set.intersection(*sizes) or set.union(*sizes))
+    own = sorted((t for t in usable if t.batch == batch), key=lambda t: t.latency_ms)
+    first, last = own[0], own[-1]
+    told = "; ".join(
+        f"{_network(t.latency_ms)}: {wording.milliseconds(_median(t.baseline_ms))} beside "
+        f"{wording.milliseconds(_median(t.system_ms))}"
+        for t in own
+    )
+    title = (
+        f"{wording.amount(batch, words.thing)}: from {wording.number(first.latency_ms)} to "
+        f"{wording.number(last.latency_ms)} ms of network, N+1 goes from {wording.milliseconds(_median(first.baseline_ms))} "
+        f"to {wording.milliseconds(_median(last.baseline_ms))}, this from "
+        f"{wording.milliseconds(_median(first.system_ms))} to {wording.milliseconds(_median(last.system_ms))}"
+    )
+    x = [t.latency_ms for t in own]
+    lines = (
+        replace(_spread(own, [t.baseline_ms for t in own], wording.short(first.baseline), warm=True), x=x),
+        replace(_spread(own, [t.system_ms for t in own], wording.short(result.system), warm=False), x=x),
+    )
+    ticks = tuple((at, wording.number(at)) for at in dict.fromkeys(x) if at in (0, 5) or at >= 10)
+    return panel(
+        Plot(name, lines, "added network, ms", f"ms a {words.one}", title, f"{told}.", x_scale="linear", ticks=ticks)
+    )
 
 
 def _ratio_panel(words: Round, result: Result, usable: Sequence[Timing], name: str) -> Panel:

@@ -14,6 +14,7 @@ from reports.comparison import (
     compared,
     distribution,
     measured,
+    quantile_rows,
     value,
     values,
 )
@@ -32,7 +33,16 @@ _COLUMNS = (
 def progress(results: Sequence[Result]) -> list[Comparison]:
     """Writes and staleness, a comparison for each database that has any."""
     return [
-        compared(database, title, _COLUMNS, own, _panels(own[:MOST_DRAWN], title, f"progress-{place}"))
+        compared(
+            database,
+            title,
+            _COLUMNS,
+            own,
+            panels=_panels(own[:MOST_DRAWN], title, f"progress-{place}"),
+            behind=quantile_rows(
+                own[:MOST_DRAWN], lambda result: result.staleness, "share of reads, %", "ms behind, at most"
+            ),
+        )
         for place, (database, own) in enumerate(by_database(results, SCENARIO, _shows).items(), start=1)
         for title in (_title(database, own),)
     ]

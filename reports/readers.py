@@ -14,6 +14,7 @@ from reports.comparison import (
     compared,
     distribution,
     measured,
+    quantile_rows,
     value,
 )
 from reports.plots import Panel, Plot, panel
@@ -35,7 +36,14 @@ def readers(results: Sequence[Result]) -> list[Comparison]:
     """Reads and deletions, a comparison for each database that has any."""
     return [
         compared(
-            database, _title(database, own), _COLUMNS, own, _panels(database, own[:MOST_DRAWN], f"readers-{place}")
+            database,
+            _title(database, own),
+            _COLUMNS,
+            own,
+            panels=_panels(database, own[:MOST_DRAWN], f"readers-{place}"),
+            behind=quantile_rows(
+                own[:MOST_DRAWN], lambda result: result.reader_latency, "share of reads, %", "ms a read, at most"
+            ),
         )
         for place, (database, own) in enumerate(by_database(results, SCENARIO, _shows).items(), start=1)
     ]

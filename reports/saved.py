@@ -152,6 +152,55 @@ class Flatness:
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """One kind of operation under load: how often, how often it failed, and its times in ms (None where not kept).
+
+    `percentiles` are sorted by share. The times begin when the operation was meant to begin, if its load has a rate.
+    """
+
+    name: str
+    count: int
+    failures: int
+    p50_ms: float | None
+    p90_ms: float | None
+    p99_ms: float | None
+    p999_ms: float | None
+    max_ms: float | None
+    percentiles: tuple[Quantile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """One second of a load: what was done in it, what of that failed, and how many users there were (None: not kept)."""
+
+    second: float
+    operations: int
+    errors: int
+    users: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """What Locust's own statistics say of one name: `rate` in requests a second."""
+
+    name: str
+    requests: int
+    failures: int
+    median_ms: float | None
+    rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFigures:
+    """What one load run measured. `late` says in a sentence that the rate asked for could not be kept; empty if it could."""
+
+    operations: tuple[Loaded, ...]
+    timeline: tuple[Second, ...]
+    locust: tuple[Requested, ...]
+    late: str
+
+
+@dataclass(frozen=True, slots=True)
 class LeftOut:
     """A count or timing that was not made, and why not."""
 
@@ -165,7 +214,8 @@ class Result:
     """One scenario driven over one system on one database, with its verdict and everything that speaks for it.
 
     `staleness` is how far a screen was behind, by share of its reads; `reader_latency` how long a read of the status
-    took beside clean-ups. Both are sorted by share, `pool_waiting` by time. `flush_ms` is the flush interval asked for.
+    took beside clean-ups. Both are sorted by share, `pool_waiting` by time. `flush_ms` is the flush interval asked for,
+    `settings` are the workers, jobs and batch size asked for, as far as it says.
     A `twin` was run only as the control of another result. `counted` is None where an older contend counted nothing twice.
     """
 
@@ -197,7 +247,9 @@ class Result:
     staleness: tuple[Quantile, ...]
     reader_latency: tuple[Quantile, ...]
     pool_waiting: tuple[Waiting, ...]
+    load: LoadFigures | None
     flush_ms: float | None
+    settings: Mapping[str, object]
     durability: Mapping[str, object]
     doubts: tuple[str, ...]
     commands: Mapping[str, str]
@@ -254,9 +306,16 @@ class Run:
 def load(path: Path) -> Run:
     """Read the bundle in the folder `path`, or the latest of a folder of bundles.
 
-    Raises `BundleUnreadable` where it is no bundle, is truncated or incomplete, or has a schema newer than ours.
+    Raises `BundleUnreadable` where it is no bundle, is still being made, is truncated or incomplete, or has a schema
+    newer than ours.
     """
     opened = Bundle.open(path)
+    if opened.running:
+        made, planned = len(list(opened.folder.glob("results/*/result.json"))), opened.about.get("planned")
+        of = f" of {planned}" if isinstance(planned, int) else ""
+        raise BundleUnreadable(
+            f"The run of {path} still goes on, with {made}{of} results saved. Wait until it ends, or stop it with Ctrl-C."
+        )
     head = _Fields(opened.about, str(opened.folder / "bundle.json"))
     finished = head.flag("finished", default=False)
     places = sorted(each for each in (opened.folder / "results").glob("*") if each.is_dir())
@@ -404,7 +463,9 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
         pool_waiting=tuple(
             sorted((_waiting(row) for row in series.rows("pool_waiting")), key=lambda moment: moment.ms)
         ),
+        load=_load_figures(series.fields("load")) if series.values.get("load") else None,
         flush_ms=None if flush_ns is None else flush_ns / 1e6,
+        settings={key: size for key, size in fields.mapping("load").items() if key in ("workers", "jobs", "batch")},
         durability=fields.mapping("durability"),
         doubts=fields.texts("doubts"),
         commands={name: fields.fields("commands").text(name) for name in fields.mapping("commands")},
@@ -437,6 +498,56 @@ def _quantiles(series: _Fields, name: str) -> tuple[Quantile, ...]:
 
 def _waiting(row: _Fields) -> Waiting:
     return Waiting(row.amount("ms"), row.whole("waiting"), row.whole("in_use"))
+
+
+def _load_figures(load: _Fields) -> LoadFigures:
+    return LoadFigures(
+        operations=tuple(_loaded(row) for row in load.rows("operations")),
+        timeline=tuple(sorted((_second(row) for row in load.rows("timeline")), key=lambda each: each.second)),
+        locust=tuple(
+            Requested(
+                row.text("name"),
+                row.maybe("requests", row.whole) or 0,
+                row.maybe("failures", row.whole) or 0,
+                row.maybe("median_ms", row.amount),
+                row.maybe("rate", row.amount),
+            )
+            for row in load.rows("locust")
+        ),
+        late=load.maybe("late", load.text) or "",
+    )
+
+
+def _loaded(row: _Fields) -> Loaded:
+    pairs = [_Fields({"pair": pair}, f"{row.where}: an item of `percentiles`") for pair in row.items("percentiles")]
+    p50, p90, p99, p999, most = (row.maybe(f"{key}_ms", row.amount) for key in ("p50", "p90", "p99", "p999", "max"))
+    return Loaded(
+        name=row.text("name"),
+        count=row.maybe("count", row.whole) or 0,
+        failures=row.maybe("failures", row.whole) or 0,
+        p50_ms=p50,
+        p90_ms=p90,
+        p99_ms=p99,
+        p999_ms=p999,
+        max_ms=most,
+        percentiles=tuple(sorted(map(_pair, pairs), key=lambda quantile: quantile.share)),
+    )
+
+
+def _pair(fields: _Fields) -> Quantile:
+    pair = fields.numbers("pair")
+    if len(pair) != 2 or not (0 <= pair[0] <= 1 and pair[1] >= 0):
+        raise _wrong(fields.where, "a share from 0 to 1 and its ms", fields.values["pair"])
+    return Quantile(*pair)
+
+
+def _second(row: _Fields) -> Second:
+    return Second(
+        row.amount("second"),
+        row.maybe("operations", row.whole) or 0,
+        row.maybe("errors", row.whole) or 0,
+        row.maybe("users", row.whole),
+    )
 
 
 def _left_out(row: _Fields) -> LeftOut:

@@ -145,6 +145,31 @@ def coverage(result: Result) -> str:
     return ", ".join(said)
 
 
+_TELLING: Final = {  # scenario → the count that says how much was tried
+    "claim-race": "claims",
+    "claim-batch": "claims",
+    "worker-guard": "opens",
+    "progress-updates": "reads",
+    "pool-pressure": "acquisitions",
+    "bulk-delete": "deletions",
+    "cleanup-churn": "deletions",
+    "atomic-submit": "submits",
+}
+
+
+def tally(result: Result) -> str:
+    """The one count of a result for a table: what was found, or else how much was tried; empty where nothing was counted."""
+    broken = [j for j in result.judgements if j.state == "broken" and j.severity != "warning"]
+    if result.verdict == "fail" and broken:
+        worst = next((j for j in broken if j.invariant == result.expected), broken[0])
+        return f"{worst.count:,} × {plain(worst.invariant)}"
+    for key in ("schedules", _TELLING.get(result.scenario, "operations"), "operations"):
+        counted = result.coverage.get(key)
+        if isinstance(counted, int) and counted > 0:
+            return amount(counted, "schedule") if key == "schedules" else amount(counted, *_COVERED[key])
+    return ""
+
+
 # --- sentences of contradiction ------------------------------------------------------------------------------------
 
 Facts = Mapping[str, object]

@@ -294,6 +294,28 @@ def churn(system: str, database: str, slow: float, deletion: float, **more: Any)
     return {**base, **more}
 
 
+def loaded(
+    system: str, database: str, *, failures: int = 0, seconds: int = 20, late: str | None = None, **more: Any
+) -> Json:
+    """A load run of ten users, as it leaves its figures."""
+    shares = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999, 1.0)
+    figures = {
+        "operations": [
+            {"name": name, "count": 40_000, "failures": failures, "p50_ms": scale, "p90_ms": 2 * scale, "p99_ms": 9 * scale,
+             "p999_ms": 40 * scale, "max_ms": 211.5, "percentiles": [[share, scale + (211.5 - scale) * share**40] for share in shares]}
+            for name, scale in (("claim", 1.2), ("complete", 0.7))
+        ],
+        "timeline": [
+            {"second": n, "operations": 4000 + 37 * (n % 5), "errors": failures // seconds, "users": min(10, 2 * n)}
+            for n in range(seconds)
+        ],
+        "locust": [{"name": "claim", "requests": 40_000, "failures": failures, "median_ms": 1.2, "rate": 2000.4}],
+        "late": late,
+    }  # fmt: skip
+    base = result(system, database, mode="load", series={"counts": [], "load": figures}, processes=[])
+    return {**base, **more}
+
+
 def beyond_claiming(database: str) -> list[Json]:
     """Roughly what a default run leaves of progress, pools, deletion and submits on one database."""
     sizes = (1, 10, 100, 1_000, 10_000)

@@ -260,7 +260,9 @@ def test_titles_of_plots_say_what_they_show(whole: Page) -> None:
 
 def test_every_plot_has_a_name_and_a_description_with_its_numbers(whole: Page) -> None:
     plots = [attrs for tag, attrs in whole.elements if tag == "svg"]
-    assert len(plots) == (2 + 4 + 2) + 3 * (2 + 5) + 2 + 2 * 3 + 2  # counts, times, progress, pools, readers
+    assert (
+        len(plots) == (2 + 4 + 2) + 3 * (2 + 6) + 2 + 2 * 3 + 2 + 2
+    )  # counts, times, progress, pools, readers, claims
     for attrs in plots:
         assert attrs["role"] == "img"
         for id_ in attrs["aria-labelledby"].split():
@@ -278,6 +280,22 @@ def test_the_numbers_behind_the_plots_are_in_tables(whole: Page) -> None:
     for batch in BATCHES:
         assert f" {batch:,} {batch + 1:,} 1 –" in price  # statements, transactions, no round trips on SQLite
     assert "Left out: 1,000 jobs at 20 ms (one N+1 claim would take about 20.0 s)." in price
+
+
+def test_time_is_drawn_against_the_added_latency_of_the_network(whole: Page) -> None:
+    title = "100 jobs: from 0 to 20 ms of network, N+1 goes from 9.09 ms to 2.03 s, this from 0.75 ms to 20.8 ms"
+    assert whole.text.count(title) >= 2  # above the plot, and as its name
+    plot, *_ = figures(whole, "times-2-network")
+    assert ">added network, ms</text>" in plot
+
+
+def test_the_points_of_every_distribution_and_wait_are_in_a_table(whole: Page) -> None:
+    told = section(whole, "Progress on the screen", "Waiting for a connection")
+    assert "Numbers behind this plot System share of reads, % ms behind, at most direct" in told
+    assert "99.5 480" in told
+    assert "System ms since the first one asked waiting connections in use direct" in whole.text
+    readers = section(whole, "Readers beside a clean-up", "Jobs per worker")
+    assert "99.5 16.3 100 16.6" in readers
 
 
 def test_a_small_or_uncertain_difference_is_not_called_one(tmp_path: Path) -> None:
@@ -455,7 +473,7 @@ def test_results_too_many_for_one_plot_keep_their_rows(tmp_path: Path) -> None:
     page = page_of(tmp_path / "b", [progress(f"q{n}.py:Queue", "sqlite", 4.0, quantiles(0, n)) for n in range(11)])
     told = section(page, "Progress on the screen", "Every result")
     assert "3 more are not drawn; their numbers are in the table." in told
-    assert told.count("✓ pass") == 11
+    assert told.count("✓ pass") == 11 + 8  # in the table of figures, and in that behind the plot
     assert "the screen is at most 10 ms behind" in told
 
 
@@ -484,12 +502,18 @@ def test_a_name_with_decimals_is_not_shortened_with_the_coordinates(tmp_path: Pa
 
 def test_many_scenarios_are_groups_of_rows_and_few_are_columns(whole: Page, tmp_path: Path) -> None:
     tried = section(whole, "What was tried", "A control is a system")
-    assert "System SQLite Postgres claim-race reference:select-then-update known to be wrong ✓ caught" in tried
-    assert "progress-updates reference:direct known to be wrong ✓ caught, as it must be ✓ caught" in tried
-    assert tried.count("reference:delete-many ✓ pass ✓ pass") == 2
+    caught = "✓ caught 1,203 × no-double-claim"
+    assert (
+        f"claim-race System SQLite Postgres reference:select-then-update known to be wrong {caught} {caught}" in tried
+    )
+    assert (
+        "progress-updates System SQLite Postgres reference:direct known to be wrong ✓ caught 3 × write-budget" in tried
+    )
+    assert tried.count("reference:delete-many ✓ pass 410 operations ✓ pass 410 operations") == 1
+    assert tried.count("reference:delete-many ✓ pass 103 deletions ✓ pass 103 deletions") == 1
     few = page_of(tmp_path / "b", [result("a"), result("a", "postgres"), progress("b", "sqlite", 4.0, [])])
     tried = section(few, "What was tried", "A control is a system")
-    assert "System claim-race SQLite claim-race Postgres progress-updates SQLite a ✓ pass ✓ pass" in tried
+    assert "System claim-race SQLite claim-race Postgres progress-updates SQLite a ✓ pass 214 claims ✓ pass" in tried
 
 
 def test_jobs_per_worker_are_told_of_claims_only(whole: Page) -> None:
@@ -515,7 +539,7 @@ def test_operations_of_deletes_and_submits_say_how_much_was_asked_of_them(tmp_pa
 
 def test_no_number_is_parted_from_its_unit(whole: Page) -> None:
     captions = re.findall(r"<figcaption><bdi>(.*?)</bdi>", whole.source)
-    assert len(captions) == 39
+    assert len(captions) == 45
     assert not [caption for caption in captions if re.search(r"\d (ms|µs|s|%)\b", caption)]
     assert (
         "SQLite: 99\u00a0% of the reads take at most 10.3\u00a0ms to 16.0\u00a0ms, whichever way is cleaned up"

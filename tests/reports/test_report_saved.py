@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ from typing import Any
 import pytest
 from synthetic_bundle import Json, catalogue, churn, operation, pool, progress, quantiles, result, write
 
+from harness.bundle import Bundle
 from harness.errors import BundleUnreadable
 from reports.saved import load
 
@@ -170,3 +175,41 @@ def test_a_killed_run_that_had_failed_is_a_fail(tmp_path: Path) -> None:
     folder = write(tmp_path / "b", [result("a", verdict="fail")], finished=False, stage="open")
     (folder / "results.json").unlink()
     assert load(folder).verdict == "fail"
+
+
+HELD = """
+import sys, time
+from pathlib import Path
+from harness.bundle import Bundle
+bundle = Bundle.create(Path(sys.argv[1]), {"planned": 14})
+print(bundle.folder, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_bundle_still_running_is_refused_until_its_process_is_gone(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HELD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().strip())
+        with pytest.raises(BundleUnreadable, match=r"still goes on, with 0 of 14 results saved. Wait until it ends"):
+            load(folder)
+        copied = tmp_path / "copied"
+        shutil.copytree(folder, copied)
+        assert not load(copied).finished
+        process.kill()
+    run = load(folder)
+    assert not run.finished
+    assert run.verdict == "inconclusive"
+
+
+def test_a_bundle_runs_until_it_is_finished_or_its_run_broke_off(tmp_path: Path) -> None:
+    bundle = Bundle.create(tmp_path, {})
+    assert Bundle.open(bundle.folder).running
+    bundle.finish({"verdict": "pass", "results": [], "controls": []}, finished=True)
+    assert not Bundle.open(bundle.folder).running
+    assert sorted(each.name for each in bundle.folder.iterdir()) == ["bundle.json", "results", "results.json"]
+    dropped = Bundle.create(tmp_path, {}).folder
+    gc.collect()
+    assert not Bundle.open(dropped).running
