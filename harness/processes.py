@@ -14,8 +14,10 @@ import importlib
 import importlib.util
 import inspect
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +27,8 @@ from typing import Any, Literal, Self, get_args
 
 import dill
 import multiprocess
+import multiprocess.process
+import multiprocess.util
 import orjson
 from multiprocess import forkserver
 from multiprocess.connection import wait
@@ -37,6 +41,9 @@ from harness.scenario import Answer, Part, Program
 
 CONTEXT = multiprocess.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["harness.processes", "harness.witnesses.sqlite_trace", "psycopg"])
+SOCKET_ROOM = (
+    60  # characters of a temporary folder that leave room for multiprocess's own folder and socket in an address
+)
 UP_SECONDS = 60.0  # a process that has not come up by then is hung: eight take about 1 s on 2 busy cores
 GO_SECONDS = 0.01  # how far ahead a common start is set, so that every process has got the word before it
 STOP_SECONDS = 5.0  # a signal is taken within a time slice
@@ -277,6 +284,20 @@ def opens(program: Program) -> Program:
     return program
 
 
+def make_room_for_sockets() -> None:
+    """Have the server's socket in a folder of ours below /tmp where TMPDIR is too long for one: an address has 107 characters.
+
+    Call it before a process of `CONTEXT` is started. The folder goes when we do.
+    """
+    config = (
+        multiprocess.process.current_process()._config
+    )  # where multiprocess keeps its folder; there is no public name
+    if config.get("tempdir") is None and len(os.fsencode(tempfile.gettempdir())) > SOCKET_ROOM:
+        folder = tempfile.mkdtemp(prefix="contend-sockets-", dir="/tmp")  # made for this user alone, under a new name
+        multiprocess.util.Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-100)
+        config["tempdir"] = folder
+
+
 @contextlib.contextmanager
 def _without_main() -> Iterator[None]:
     """Keep new processes from importing the program that started us.
@@ -329,6 +350,7 @@ class Crew:
 
     def start(self, birth: Birth) -> None:
         """Start one process; it comes up in the background."""
+        make_room_for_sockets()
         near, far = CONTEXT.Pipe()
         process = CONTEXT.Process(target=_live, args=(birth, far, dict(os.environ)), name=birth.name, daemon=True)
         with _without_main():

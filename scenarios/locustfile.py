@@ -45,6 +45,7 @@ ORDER_SECONDS: Final = 120.0  # for a server to come up and a queue to be filled
 FINISH_SECONDS: Final = 60.0  # for all users to finish their turns before Locust quits, which would interrupt them
 STOP_SECONDS: Final = 2.0  # for the same when users are stopped on the screen; a worker is not ready again before that
 LOOK_SECONDS: Final = 0.05
+FIRST_QUESTIONS: Final = 10  # of a worker on another machine, about the master's time
 SEND_SECONDS: Final = 0.5  # between two pieces of history that a worker on another machine sends
 
 
@@ -381,14 +382,20 @@ class Apart:
             (folder / name).mkdir(exist_ok=True)
         self._outbox = apart.Outbox(folder / "events")
         CREW.sender = self.send
-        CREW.begin(replace(order, folder=folder), self._runner, msg.data["name"])
-        gevent.spawn(self._go_on)
+        gevent.spawn(self._go_on, replace(order, folder=folder), msg.data["name"])
 
-    def _go_on(self) -> None:
+    def _go_on(self, order: Order, prefix: str) -> None:
+        for _ in range(FIRST_QUESTIONS):  # while nobody is busy yet, answers are quick
+            self._ask_time()
+            gevent.sleep(LOOK_SECONDS)
+        CREW.begin(order, self._runner, prefix)
         while True:
-            self._runner.send_message("contend-clock", {"asked": time.monotonic_ns()})
+            self._ask_time()
             gevent.sleep(SEND_SECONDS)
             self.send()
+
+    def _ask_time(self) -> None:
+        self._runner.send_message("contend-clock", {"asked": time.monotonic_ns()})
 
     def _heard(self, msg: Message, **_more: object) -> None:
         self._clock.answered(msg.data["asked"], msg.data["here"], time.monotonic_ns())
@@ -400,7 +407,7 @@ class Apart:
         CREW.save()
         folder = CREW.order.folder / "load"
         piece = {
-            "files": self._outbox.take() if (bounds := self._clock.bounds()) else {},
+            "files": self._outbox.take() if (bounds := self._clock.bounds(time.monotonic_ns())) else {},
             "clock": bounds,
             "figures": {file.stem: file.read_text(encoding="utf-8") for file in folder.glob("users-*.json")},
             "problems": {file.stem: file.read_text(encoding="utf-8") for file in folder.glob("problem-*.txt")},

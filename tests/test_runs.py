@@ -214,6 +214,18 @@ def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_process(number: sign
     assert len(again["results"]) >= 1
 
 
+def test_a_temporary_folder_too_long_for_a_socket_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = tmp_path / ("long " * 20)
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    status, _, said = contend_run(
+        "run", "claim-race", "--system", "reference:update-returning", "--database", "sqlite", cwd=tmp_path
+    )
+    assert status == 0, said
+    assert list(scratch.iterdir()) == []
+    assert list(Path("/tmp").glob("contend-sockets-*")) == []
+
+
 def test_a_result_that_had_not_begun_when_its_run_was_ended_is_passed_over(tmp_path: Path) -> None:
     status, _, said = contend_run(
         "run", "claim-race", "--system", "reference:update-returning", "--database", "sqlite", cwd=tmp_path

@@ -98,7 +98,8 @@ def _start(order: dict[str, Any], folder: Path) -> subprocess.Popen[bytes]:
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
     def die_with_keeper() -> None:
-        # Runs after the change of user, which would have cleared it.
+        # Runs after the change of user, which would have cleared it. A shell's background job ignores SIGQUIT, and would hand that on.
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
         if prctl is not None:
             prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
 

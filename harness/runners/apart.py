@@ -23,12 +23,15 @@ FOLDER: Final = (
 )
 SINCE: Final = "since_ns.txt"  # when a worker took its order, by the master's clock
 UNSURE: Final = "unsure_ns.txt"  # a line for each piece: how far its times may be off
-ANSWERS: Final = 20  # the last so many are believed: 10 s of them, in which clocks drift apart by less than
-DRIFT: Final = 10_000  # one part in so many (quartz: 20 to 100 parts in a million)
+ANSWERS: Final = 1000  # the last so many are remembered
+DRIFT: Final = 10_000  # clocks drift apart by less than one part in so many (quartz: 20 to 100 parts in a million)
 
 
 class Clock:
-    """What must be added to a worker's times to get the master's, as far as the last answers say."""
+    """What must be added to a worker's times to get the master's, as far as its answers say.
+
+    An answer is worth less the longer ago it was, as clocks drift apart; the quickest of many is worth most.
+    """
 
     def __init__(self) -> None:
         """Know nothing."""
@@ -38,12 +41,14 @@ class Clock:
         """Learn from one question: asked and heard by the worker's clock, answered by the master's."""
         self._answers.append((masters_ns - heard_ns, masters_ns - asked_ns, heard_ns))
 
-    def bounds(self) -> tuple[int, int] | None:
-        """At least and at most so many nanoseconds; None before the first answer."""
+    def bounds(self, now_ns: int) -> tuple[int, int] | None:
+        """At least and at most so many nanoseconds, at `now_ns` by the worker's clock; None before the first answer."""
         if not self._answers:
             return None
-        drift = (self._answers[-1][2] - self._answers[0][2]) // DRIFT
-        return max(low for low, _, _ in self._answers) - drift, min(high for _, high, _ in self._answers) + drift
+        return (
+            max(low - (now_ns - heard) // DRIFT for low, _, heard in self._answers),
+            min(high + (now_ns - heard) // DRIFT for _, high, heard in self._answers),
+        )
 
 
 class Outbox:
