@@ -409,8 +409,8 @@ class Apart:
         piece = {
             "files": self._outbox.take() if (bounds := self._clock.bounds(time.monotonic_ns())) else {},
             "clock": bounds,
-            "figures": {file.stem: file.read_text(encoding="utf-8") for file in folder.glob("users-*.json")},
-            "problems": {file.stem: file.read_text(encoding="utf-8") for file in folder.glob("problem-*.txt")},
+            "figures": [file.read_text(encoding="utf-8") for file in sorted(folder.glob("users-*.json"))],
+            "problems": [file.read_text(encoding="utf-8") for file in sorted(folder.glob("problem-*.txt"))],
         }
         self._runner.send_message("contend-piece", piece)
 
@@ -432,10 +432,10 @@ def _answer_workers(environment: Any, runner: MasterRunner) -> None:
     def keep(msg: Message, **_more: object) -> None:
         name, folder = names[msg.node_id], CREW.order.folder
         apart.receive(folder, name, msg.data["files"], msg.data["clock"])
-        for stem, text in msg.data["figures"].items():
-            (folder / "load" / f"users-{name}-{stem}.json").write_text(text, encoding="utf-8")
-        for stem, text in msg.data["problems"].items():
-            (folder / "load" / f"problem-{name}-{stem}.txt").write_text(text, encoding="utf-8")
+        for number, text in enumerate(msg.data["figures"]):
+            (folder / "load" / f"users-{name}-{number}.json").write_text(text, encoding="utf-8")
+        for number, text in enumerate(msg.data["problems"]):
+            (folder / "load" / f"problem-{name}-{number}.txt").write_text(text, encoding="utf-8")
 
     runner.register_message("contend-order", lambda msg, **_more: gevent.spawn(give, msg))
     runner.register_message("contend-clock", tell_time)
