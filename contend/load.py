@@ -14,7 +14,7 @@ import scenarios
 from contend.campaign import Request
 from harness import databases
 from harness.errors import RunAbandoned, UsageError
-from harness.runners.load import Crowd, HandedOut, Locust, Master, Order, work_for
+from harness.runners.load import Crowd, HandedOut, Locust, Master, Order, processes_for, work_for
 from scenarios.loads import LOADS, USER_CLASSES
 
 FILES: Final = Path(scenarios.__file__).parent
@@ -46,7 +46,7 @@ def request(
     if master is not None:
         _check_master(master, scenario, number)
         options = {**options, "processes": master.workers}
-    processes = options.get("processes") or (number if engine == "sqlite" else 1)
+    processes = processes_for(number, engine, options.get("processes", 0))
     if engine == "sqlite" and number > processes:
         raise UsageError(
             f"{number} users in {processes} processes on SQLite: a call to SQLite stops all users of its process. "

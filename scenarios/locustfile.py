@@ -93,27 +93,21 @@ class Crew:
         def build() -> Any:
             return build_system(order.source.load(), order.url, order.options)
 
-        place = next(self._place)
-        events_of = order.folder / "events"
+        def recorded(name: str, role: str, notice: Callable[[str, int, Reply], None] | None) -> RecordedSystem:
+            recorder = Recorder(order.folder / "events" / f"{name}.ndjson", name, role)
+            return RecordedSystem(recorder, name, build, seed=order.seed, notice=notice)
+
         if order.process:
             with self._building:
                 if self._shared is None:
-                    recorder = Recorder(events_of / f"{order.process}.ndjson", order.process, "worker")
-                    shared = RecordedSystem(recorder, order.process, build, seed=order.seed)
+                    shared = recorded(order.process, "worker", None)
                     shared.build()
                     self._shared = shared
-            name = f"{order.process}.{place}"
-            client = RecordedSystem(
-                Recorder(events_of / f"{name}.ndjson", name, "thread"), name, build, seed=order.seed, notice=notice
-            )
+            client = recorded(f"{order.process}.{next(self._place)}", "thread", notice)
             client.share(self._shared)
-            self.clockwork.users += 1
-            return client
-        name = _take_name(events_of, self._prefix)
-        client = RecordedSystem(
-            Recorder(events_of / f"{name}.ndjson", name, "worker"), name, build, seed=order.seed, notice=notice
-        )
-        client.build()
+        else:
+            client = recorded(_take_name(order.folder / "events", self._prefix), "worker", notice)
+            client.build()
         self.clockwork.users += 1
         return client
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import scenarios
 from harness.processes import Source
 from harness.runners.apart import Clock, Outbox, receive, settle
-from harness.runners.load import Clockwork, Order, figures
+from harness.runners.load import Clockwork, Order, figures, problems
 
 LOCUSTFILE = Path(scenarios.__file__).with_name("locustfile.py")
 
@@ -446,7 +446,7 @@ def test_the_figures_of_several_processes_are_put_together(tmp_path: Path) -> No
     assert sum(row["errors"] for row in told["timeline"]) == 2
     assert max(row["users"] for row in told["timeline"]) in (3, 6)
     assert told["timeline"][0]["second"] == 0
-    assert (told["late"], told["locust"], told["problems"]) == (None, [], [])
+    assert (told["late"], told["locust"], problems(tmp_path)) == (None, [], [])
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Self, TextIO
+from typing import IO, Any, Final, Self, TextIO
 
 import orjson
 from hdrh.histogram import HdrHistogram
@@ -46,6 +46,12 @@ JOIN_SECONDS: Final = 10.0  # for a master to be reached
 
 # What a load says of its users, beside how many there are; options of `contend load` by the same names.
 USER_OPTIONS: Final = ("run_time", "spawn_rate", "processes", "rate", "ramp")
+
+
+def processes_for(users: int, database: str, asked: int) -> int:
+    """Say how many processes of Locust work where `asked` were wanted (0: as fits): on SQLite a call stops all users of its process."""
+    return asked or (users if database == "sqlite" else 1)
+
 
 # Has users work as ordered and comes back when they are done; gives problems, in words.
 Crowd = Callable[["Order", Callable[[str], None]], Sequence[str]]
@@ -141,16 +147,9 @@ class Locust:
         log = order.folder / "logs" / "locust.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, ORDER: str(order.save())}
-        with log.open("wb") as output, subprocess.Popen(
-            self._command(order), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            env=environment, start_new_session=True,
-        ) as locust:  # fmt: skip  # one argument a line would hide the command
-            try:
-                joining = self._master.wait_seconds if self._master is not None else 0
-                status = _wait(locust, _run_time(order), joining, say)
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(locust.pid, signal.SIGKILL)
+        joining = self._master.wait_seconds if self._master is not None else 0
+        with log.open("wb") as output, _started(self._command(order), environment, output) as locust:
+            status = _wait(locust, _run_time(order), joining, say)
         if status is None:
             return [
                 f"Locust had not ended {GRACE_SECONDS:g} s after its run time, and was killed. See logs/locust.txt."
@@ -211,6 +210,22 @@ class HandedOut:
         self._tell.flush()
         self._hear.readline()
         return []
+
+
+@contextlib.contextmanager
+def _started(
+    command: Sequence[str], environment: Mapping[str, str], output: IO[bytes] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Locust in a session of its own, all of which is gone on leaving; without `output` it speaks where we do."""
+    errors = None if output is None else subprocess.STDOUT
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=environment, start_new_session=True
+    ) as locust:
+        try:
+            yield locust
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(locust.pid, signal.SIGKILL)
 
 
 def _run_time(order: Order) -> int:
@@ -290,7 +305,7 @@ def figures(folder: Path) -> dict[str, Any]:
     """Put together what all processes of users have measured, and Locust's own figures beside it.
 
     Gives `operations` (name, count, failures, percentiles in milliseconds), `timeline` (operations, errors and users by the second),
-    `locust` (its statistics), `late` (why the rate was not kept, or None) and `problems` (what broke a user, in words).
+    `locust` (its statistics) and `late` (why the rate was not kept, or None).
     """
     latencies: dict[str, HdrHistogram] = {}
     failures: Counter[str] = Counter()
@@ -317,8 +332,12 @@ def figures(folder: Path) -> dict[str, Any]:
         ],
         "locust": orjson.loads(locust.read_bytes()) if locust.exists() else [],
         "late": _late(due, begun, late_ms),
-        "problems": [file.read_text(encoding="utf-8") for file in sorted(folder.glob("problem-*.txt"))],
     }
+
+
+def problems(folder: Path) -> list[str]:
+    """What broke a user, in words."""
+    return [file.read_text(encoding="utf-8") for file in sorted(folder.glob("problem-*.txt"))]
 
 
 def _operation(kind: str, latency: HdrHistogram, failures: int) -> dict[str, Any]:
@@ -360,11 +379,6 @@ def work_for(master_host: str, master_port: int, locustfile: Path, folder: Path)
         ) from error
     command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--worker", "--headless"]
     command += ["--master-host", master_host, "--master-port", str(master_port)]
-    environment = {**os.environ, FOLDER: str(folder)}
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, start_new_session=True) as locust:
-        try:
-            locust.wait()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(locust.pid, signal.SIGKILL)
+    with _started(command, {**os.environ, FOLDER: str(folder)}) as locust:
+        locust.wait()
     return (folder / FINISHED).exists()

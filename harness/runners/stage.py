@@ -20,7 +20,7 @@ from harness.processes import CONTEXT, Birth, Crew, Source
 from harness.protocols import Promise, Server, ServiceFactory, Witness
 from harness.recorder import Recorder
 from harness.runners import apart
-from harness.runners.load import Crowd, Order, figures
+from harness.runners.load import Crowd, Order, figures, problems, processes_for
 from harness.scenario import Answer, Load, Part, Profile, Program
 
 BUILD_SECONDS = 60.0
@@ -124,7 +124,7 @@ class RealStage:
             users=self.load.workers,
             run_time=options["run_time"],
             spawn_rate=options["spawn_rate"],
-            processes=options["processes"] or (self.load.workers if self.database == "sqlite" else 1),
+            processes=processes_for(self.load.workers, self.database, options["processes"]),
             rate=options["rate"],
             ramp=options["ramp"],
             full=self.load.timed,
@@ -134,10 +134,9 @@ class RealStage:
         finally:
             order.path.unlink(missing_ok=True)  # it holds the database's address, with its password
             self.crew.problems.extend(apart.settle(order.folder, time.monotonic_ns()))
-            found = figures(order.folder / "load")
-            self.series["load"] = {name: value for name, value in found.items() if name != "problems"}
-            self.crew.problems.extend(found["problems"])
-        if not found["operations"]:
+            self.series["load"] = figures(order.folder / "load")
+            self.crew.problems.extend(problems(order.folder / "load"))
+        if not self.series["load"]["operations"]:
             raise RunAbandoned("No user did anything, so there is nothing to judge. See logs/ of the result.")
 
     def ready(self, names: Sequence[str]) -> None:
