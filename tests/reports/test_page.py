@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import errno
-import html
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import chromium
 import pytest
 from synthetic_bundle import (
     BATCHES,
@@ -772,33 +770,14 @@ def test_a_full_disk_leaves_the_page_that_was_there(tmp_path: Path, monkeypatch:
 
 # --- in a browser --------------------------------------------------------------------------------------------------
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-MEASURE = """<!doctype html>
-<iframe id=f width={width} height=800 style="border:0" srcdoc="{page}"></iframe>
-<output id=o></output>
-<script>addEventListener("load", () => {{
-  const root = document.getElementById("f").contentDocument.documentElement;
-  const unseen = [...root.querySelectorAll("bdi")].filter(e => e.textContent && e.getBoundingClientRect().width < 4);
-  const found = [root.clientWidth, root.scrollWidth, root.querySelectorAll("*").length, unseen.length];
-  document.getElementById("o").textContent = found.join("/");
-}})</script>"""
 
-
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium to lay the page out")
+@pytest.mark.skipif(chromium.FOUND is None, reason="needs Chromium to lay the page out")
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("content", ["default run", "endless words"])
 def test_the_page_never_scrolls_sideways(tmp_path: Path, width: int, content: str) -> None:
     """The page is laid out in a frame of that width; every fold is opened, so that what it hides is measured too."""
     results = catalogue() if content == "default run" else hostile("W" * 400)
-    source = write_page(write(tmp_path / "b", results)).read_text(encoding="utf-8").replace("<details", "<details open")
-    wrapper = tmp_path / "frame.html"
-    wrapper.write_text(MEASURE.format(width=width, page=html.escape(source, quote=True)), encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    command = [str(CHROMIUM), *options, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", wrapper.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    found = re.search(r'<output id="o">(\d+)/(\d+)/(\d+)/(\d+)<', done.stdout)
-    assert found is not None, done.stderr[-500:]
-    shown, needed, elements, unseen = map(int, found.groups())
-    assert elements > 500
-    assert shown == needed <= width
-    assert unseen == 0, "text that was meant to be read has no width"
+    seen = chromium.look_at(write_page(write(tmp_path / "b", results)).read_text(encoding="utf-8"), width)
+    assert seen.elements > 500
+    assert seen.width == seen.scrolls <= width
+    assert seen.unseen == 0, "text that was meant to be read has no width"
