@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import contend
 from harness import bundle as bundles
-from harness import databases, witnesses
+from harness import databases, gates, witnesses
 from harness.bundle import Bundle
 from harness.databases import redis_server
 from harness.errors import ContendError, RunAbandoned, UsageError
@@ -25,6 +25,7 @@ from harness.invariants import judging
 from harness.processes import Source
 from harness.protocols import Database, Server, ServiceFactory, Witness
 from harness.run import Case, Draft, Performed, Result, Role, Subject, judge, perform, settle
+from harness.runners.explore import Replay
 from harness.runners.load import Crowd
 from harness.scenario import Load, Mode, Profile, Scenario
 from harness.verdict import Evidence, Verdict, merge
@@ -69,6 +70,7 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
     argv: tuple[str, ...] = ()
     mode: Mode = "race"
+    replay: Replay | None = None  # of an exploration, the one schedule to carry out
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,8 @@ class Campaign:
             services=SERVICES,
             watch=self.watcher.said,
             crowd=self.crowd,
+            replay=self.request.replay if case.role == "subject" else None,
+            gate=gates.choose(case.database) if case.scenario.mode == "explore" else None,
         )
         return place, performed
 

@@ -178,6 +178,53 @@ def load(*, scenario: str, hand_out: bool, as_json: bool, options: dict[str, Any
     return _run(request, as_json=as_json, crowd=loads.crowd(hand_out=hand_out, master=master), quiet=hand_out)
 
 
+@cli.command()
+@click.argument("scenario", type=click.Choice(["claim-race"]), metavar="SCENARIO")
+@click.option("--system", required=True, metavar="S", help="As for `contend run`.")
+@click.option("--database", default="sqlite", show_default=True, metavar="D", help="As for `contend run`.")
+@click.option("--workers", type=click.IntRange(1, 8), help="Processes whose statements are put in order. [default: 2]")
+@click.option("--batch", type=_whole("batch"), help="Jobs asked for in one claim. [default: 2]")
+@click.option("--jobs", type=_whole("jobs"), help="Jobs there are. [default: workers × batch]")
+@click.option(
+    "--budget",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="How long schedules are tried; where that is too short for all, the rest of it goes to random ones. [default: 60]",
+)
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", callback=_options, help="As for `contend run`."
+)
+@click.option("--seed", type=click.IntRange(0), help="Seed of every random choice. [default: a new one, recorded]")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def explore(*, budget: float | None, as_json: bool, options: dict[str, Any], **asked: Any) -> int:
+    """Run the system's own code one statement at a time, in every order its statements can have.
+
+    A violation is shown in the schedule with the fewest context switches, and repeated ten times before it is reported.
+    """
+    from contend import explore as explorations  # noqa: PLC0415  # see the module's caption
+
+    if budget is not None:
+        options = {**options, "budget": budget}
+    return _run(explorations.request(options=options, argv=tuple(sys.argv[1:]), **asked), as_json=as_json)
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True))
+@click.option("--finding", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Which finding.")
+@click.option("--database", metavar="D", help="Where the finding was made on a database given by its URL: that URL.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def replay(*, bundle: Path, as_json: bool, **asked: Any) -> int:
+    """Carry the schedule of a finding out again, ten times, on a fresh database.
+
+    Exit 1: it broke the same invariant again. Exit 2: it did not, or went otherwise, and where is said.
+    """
+    from contend import explore as explorations  # noqa: PLC0415  # see the module's caption
+
+    return _run(explorations.replay(bundle, argv=tuple(sys.argv[1:]), **asked), as_json=as_json)
+
+
 def _run(request: Request, *, as_json: bool, crowd: Crowd | None = None, quiet: bool = False) -> int:
     from contend import screen  # noqa: PLC0415  # see the module's caption
     from contend.campaign import execute  # noqa: PLC0415  # as above
@@ -192,6 +239,9 @@ def _run(request: Request, *, as_json: bool, crowd: Crowd | None = None, quiet: 
     document = campaign.document(bundle)
     if as_json:
         _print_json(document)
+    for result in campaign.results:
+        for shown in screen.schedule_lines(result.document):
+            console.print(shown, soft_wrap=isinstance(shown, str), markup=False, highlight=False)
     for line in screen.last_lines(campaign, document):
         console.print(line, soft_wrap=True)
     return EXIT_STATUS[verdict]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import sys
 import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
 from contend.campaign import Campaign, Watcher
@@ -115,9 +118,27 @@ def coverage_words(coverage: Mapping[str, Any]) -> str:
         and coverage.get("claims")
     ):
         words.append(f"{coverage.get('overlapping_claims', 0):,} overlaps")
+    if coverage.get("schedules"):
+        words.insert(0, schedules_words(coverage))
     if coverage.get("control") in ("caught", "missed"):
         words.append(f"control {coverage['control']}")
     return ", ".join(words)
+
+
+def schedules_words(coverage: Mapping[str, Any]) -> str:
+    """How many schedules were tried, and of how many: all, or with which bound."""
+    number = f"{coverage['schedules']:,} schedule{'s' if coverage['schedules'] != 1 else ''}"
+    if coverage["exhausted"]:
+        saved = coverage.get("saved")
+        return f"all schedules: {number}" + (f", which stand for {coverage['schedules'] + saved:,}" if saved else "")
+    words = f"{number}, not all"
+    if "preemptions" in coverage:
+        words += f"; all with at most {coverage['preemptions']} preemptions"
+    if "found_with" in coverage:
+        words += (
+            f"; what takes {coverage['depth']} steps in order was found with probability ≥ {coverage['found_with']:.3g}"
+        )
+    return words
 
 
 def result_line(result: Result) -> Text:
@@ -157,6 +178,49 @@ def load_lines(document: Mapping[str, Any]) -> list[str]:
         if row["name"] not in ("open", "close")
     ]
     return [*lines, load["late"]] if load["late"] else lines
+
+
+def schedule_lines(document: Mapping[str, Any]) -> list[str | Table]:
+    """The violations an exploration found: for each what contradicts what, and the schedule, a column for each worker."""
+    shown: list[str | Table] = []
+    for schedule in document["series"].get("schedules", []):
+        found = next((f for f in document["findings"] if f["invariant"] == schedule["invariant"]), None)
+        if found is None:
+            continue
+        from reports.wording import tell  # noqa: PLC0415  # Jinja, which most runs need only for their page
+
+        sentence = tell(schedule["invariant"], found["evidence"][0]).sentence.striptags() if found["evidence"] else ""
+        shown.append(f"{schedule['invariant']}: {html.unescape(sentence)}")
+        shown.append(_columns(schedule))
+        shown.append(
+            f"Broken by {schedule['schedules']:,} schedules; this one, with the fewest context switches, went the same "
+            f"{schedule['same']} of {schedule['times']} times. {found['replay']}"
+        )
+    return shown
+
+
+def _columns(schedule: Mapping[str, Any]) -> Table:
+    """One schedule, time downward: what each worker ran, whom it waited for, what its operations came to."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in schedule["workers"]:
+        table.add_column(Text(name), overflow="fold", ratio=1)
+    for step in schedule["steps"]:
+        cells: list[list[str]] = [[] for _ in schedule["workers"]]
+        for ran in step["ran"]:
+            cells[ran["worker"]].append(ran["shape"] + (f"  → {ran['error']}" if ran["error"] else ""))
+        if step["blocked_by"]:
+            cells[step["worker"]].append(f"{step['what']}  … blocked by {', '.join(step['blocked_by'])}")
+        table.add_row(*(Text("\n".join(cell)) for cell in cells))
+    answers = [[_answer(*each) for each in worker] for worker in schedule["answers"][: len(schedule["workers"])]]
+    table.add_row(*(Text("\n".join(each), style="bold") for each in answers))
+    return table
+
+
+def _answer(kind: str, outcome: str, jobs: list[Any], value: object, problem: str) -> str:
+    """What an operation came to: `claim: [1, 2]`."""
+    if outcome != "ok":
+        return f"{kind}: {outcome}, {problem}"
+    return f"{kind}: {jobs if value is None else value}"
 
 
 def last_lines(campaign: Campaign, document: Mapping[str, Any]) -> list[str]:

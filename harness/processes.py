@@ -38,6 +38,7 @@ from harness.history import Phase
 from harness.protocols import OPTIONAL, REQUIRED, SERVICES, Promise, Semantics, Witness
 from harness.recorder import RecordedSystem, Recorder, build_system
 from harness.scenario import Answer, Part, Program
+from harness.turnstile import Turnstile
 
 CONTEXT = multiprocess.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["harness.processes", "harness.witnesses.sqlite_trace", "psycopg"])
@@ -175,6 +176,7 @@ class Birth:
     seed: int
     tally: Any  # a shared array with a slot for each process; no lock, as a killed process would keep it
     slot: int
+    turnstile: Turnstile | None = None  # where it is to be explored
 
 
 class _Tally:
@@ -232,7 +234,14 @@ def _live(birth: Birth, pipe: Any, environment: Mapping[str, str]) -> None:
             birth.witness.enter(birth.name, birth.folder / "witness")
         return build_system(birth.source.load(), birth.url, birth.options)
 
-    client = RecordedSystem(recorder, birth.name, build, seed=birth.seed, tally=_Tally(birth.tally, birth.slot))
+    client = RecordedSystem(
+        recorder,
+        birth.name,
+        build,
+        seed=birth.seed,
+        tally=_Tally(birth.tally, birth.slot),
+        turnstile=birth.turnstile,
+    )
     pipe.send_bytes(orjson.dumps({"value": "up"}))
     while True:
         try:
@@ -357,6 +366,10 @@ class Crew:
             process.start()
         far.close()
         self._members[birth.name] = _Member(process, near)
+
+    def fileno(self, name: str) -> int:
+        """A file that can be read from once the process has answered, or is gone."""
+        return int(self._members[name].pipe.fileno())
 
     def pid(self, name: str) -> int:
         """The process's id."""

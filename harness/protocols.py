@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from selectors import BaseSelector
 from typing import Any, Final, Literal, Protocol
 
 JobId = int | str
@@ -34,6 +35,10 @@ OPTIONAL: Final[tuple[str, ...]] = (
     "status_all",
     "close",
 )
+
+
+# What a statement may do to what others see or can have: nothing; depend on what they do; change it. When in doubt, write.
+Effect = Literal["local", "read", "write"]
 
 
 class System(Protocol):
@@ -91,6 +96,12 @@ class Server(Protocol):
     def hold(self, url: str) -> AbstractContextManager[None]:
         """Hold the database's one write lock, where it has one, as a long transaction of a neighbour would."""
 
+    def snapshot(self, url: str) -> AbstractContextManager[Callable[[], None]]:
+        """Remember what is in a database; give a function that puts it back, whoever is connected (and in no transaction).
+
+        It raises `RunAbandoned` where somebody holds a lock.
+        """
+
     def analyze(self, url: str) -> None:
         """Let the planner take its statistics of the tables now (ANALYZE), as a background job would at this moment."""
 
@@ -122,6 +133,67 @@ class Witness(Protocol):
 
     def enter(self, process: str, folder: Path) -> None:
         """Begin watching from inside the calling process, before the system is imported; nothing to do for a proxy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A statement that an explored process has run: on which of its connections, and with which error, if any (its code)."""
+
+    connection: int
+    kind: str
+    shape: str
+    effect: Effect
+    error: str | None = None
+
+
+class GateListener(Protocol):
+    """Is told of explored processes by a gate."""
+
+    def held(self, process: str, connection: int, kind: str, shape: str, effect: Effect) -> None:
+        """A process wants to run a statement, and it is held back."""
+
+    def moves(self, process: str) -> None:
+        """A statement that was let on has been answered: the process works."""
+
+
+class Held(Protocol):
+    """The gate of one run. Only while it is turning is anything held back."""
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """The URL each process must use."""
+
+    def witness(self, turnstile: Any) -> Witness:
+        """What a process must enter before its system is imported."""
+
+    def attend(self, selector: BaseSelector, listener: GateListener) -> None:
+        """Wait for what happens with a selector, whose keys' `data` is called; tell the listener."""
+
+    def turn(self, *, on: bool) -> None:
+        """Begin or end holding statements back."""
+
+    def allow(self, process: str) -> bool:
+        """Let one statement of a process pass, the one that is held or else its next; whether one was held."""
+
+    def ran(self, process: str) -> Sequence[Ran]:
+        """Give the statements of a process that ended since this was last asked."""
+
+    def due(self) -> float | None:
+        """In how many seconds it is time to ask who is blocked; None: never."""
+
+    def blocked(self, processes: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Ask the database which of these wait for a lock, and for whom: processes by name, or others in words."""
+
+
+class Gate(Protocol):
+    """Holds the statements of explored processes back and lets them on one at a time, as it is told."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    def guard(self, url: str, processes: Sequence[str]) -> AbstractContextManager[Held]:
+        """Stand before the database at `url`, which these processes are to use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,15 @@ from harness.errors import MalformedAnswer
 from harness.history import Phase
 from harness.outcome import Failure, classify
 from harness.protocols import Handle, JobId
-from harness.scenario import Reply
+from harness.scenario import Program, Reply
+from harness.turnstile import Turnstile
 
 
 class Recorder:
     """Appends the events of one process to one NDJSON file; the shapes are in `harness.history`.
 
-    Not for several threads: each thread that records owns a recorder of its own, made by `of_thread`.
+    Not for several threads: each thread that records owns a recorder of its own, made by `of_thread`. `schedule` is written beside
+    what follows (0: there is but one); nothing is written of schedule None.
     """
 
     def __init__(self, path: Path, process: str, role: str) -> None:
@@ -36,6 +38,7 @@ class Recorder:
         self._process = process
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._op = 0
+        self.schedule: int | None = 0
         self._write({"e": "process", "process": process, "role": role, "pid": os.getpid(), "t": time.monotonic_ns()})
 
     def of_thread(self, number: int) -> Recorder:
@@ -44,6 +47,10 @@ class Recorder:
         return Recorder(self._path.with_name(f"{name}.ndjson"), name, "thread")
 
     def _write(self, event: dict[str, Any]) -> None:
+        if self.schedule is None:
+            return
+        if self.schedule:
+            event["schedule"] = self.schedule
         line = orjson.dumps(event, default=str, option=orjson.OPT_APPEND_NEWLINE)
         written = os.write(self._fd, line)
         while written < len(line):  # a nearly full disk or a signal may cut a write short
@@ -235,10 +242,12 @@ class RecordedSystem:
         seed: int = 0,
         tally: Any = None,
         notice: Callable[[str, int, Reply], None] | None = None,
+        turnstile: Turnstile | None = None,
     ) -> None:
         """`build` makes the system in this process; `tally` is a shared counter of finished jobs; `notice` is told of each call.
 
-        It gets the kind, when it began (monotonic nanoseconds) and the reply, after both are recorded.
+        It gets the kind, when it began (monotonic nanoseconds) and the reply, after both are recorded. The `turnstile` holds
+        each call back before anything of it is recorded.
         """
         self.process = process
         self.phase: Phase = "main"
@@ -248,6 +257,7 @@ class RecordedSystem:
         self._seed = seed
         self._tally = tally
         self._notice = notice
+        self._turnstile = turnstile
         self._system: Any = None
         self._threads: list[RecordedSystem] = []
 
@@ -287,6 +297,8 @@ class RecordedSystem:
         call: Callable[[], tuple[Handle, ...]],
         extra: Callable[[], dict[str, Any]] = dict,
     ) -> Reply:
+        if self._turnstile is not None:
+            self._turnstile.operation(kind)
         began = time.monotonic_ns()
         op = self._recorder.invoke(kind, self.phase, **fields)
         try:
@@ -303,12 +315,15 @@ class RecordedSystem:
             return self._noticed(
                 kind, began, Reply(failure.outcome, problem=f"{failure.error_class}: {failure.message}")
             )
-        self._recorder.ok(op, **extra())
-        return self._noticed(kind, began, Reply("ok", handles))
+        told = extra()
+        self._recorder.ok(op, **told)
+        return self._noticed(kind, began, Reply("ok", handles, value=told.get("value")))
 
     def _noticed(self, kind: str, began_ns: int, reply: Reply) -> Reply:
         if self._notice is not None:
             self._notice(kind, began_ns, reply)
+        if self._turnstile is not None:
+            self._turnstile.answered(kind, reply)
         return reply
 
     def _ask(self, kind: str, fields: dict[str, Any], call: Callable[[], tuple[Reply, dict[str, Any]]]) -> Reply:
@@ -322,6 +337,37 @@ class RecordedSystem:
 
         reply = self._call(kind, fields, answer, lambda: found[1] if found else {})
         return found[0] if found and reply.outcome == "ok" else reply
+
+    def follow(self, program: Program, arguments: Mapping[str, Any]) -> int:
+        """Run a program once for each schedule the turnstile is told of, recorded as it says; gives how many there were.
+
+        A generator is run up to its `yield`, and from there on when the turnstile says so: what comes after is not explored.
+        """
+        turnstile = self._turnstile
+        assert turnstile is not None  # noqa: S101  # only an explored process is asked
+        followed = 0
+        rest: Iterator[object] | None = None
+        over = object()
+        turnstile.ready()
+        while (told := turnstile.next_schedule()) is not None:
+            self._recorder.schedule = told.number
+            self.phase = told.phase
+            problem = ""
+            try:
+                if rest is None:
+                    run: Any = program(self, **arguments)
+                    rest = run if inspect.isgenerator(run) else iter(())
+                    followed += 1
+                rest = rest if next(rest, over) is None else None
+            except MalformedAnswer as error:
+                problem = str(error)
+            except Exception as error:  # noqa: BLE001  # whatever ended it is told, in words, and never a pass
+                problem = f"{type(error).__name__}: {error}"[:500]
+            if problem:
+                rest = None
+            self._recorder.schedule = 0
+            turnstile.done(problem, more=rest is not None)
+        return followed
 
     def unrecorded(self) -> Any:
         """Give the system itself, for a timed block: what is called on it is neither recorded nor checked."""
@@ -374,6 +420,8 @@ class RecordedSystem:
         """Claim at most `limit` jobs. The one call that is timed to the microsecond, so it is written out straight."""
         recorder = self._recorder
         claim = self._system.claim
+        if self._turnstile is not None:
+            self._turnstile.operation("claim")
         began = time.monotonic_ns()
         op = recorder.invoke("claim", self.phase, requested=limit)
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +23,8 @@ from harness.history import CONTEXT
 from harness.invariants import judging
 from harness.measurement import Ratio, doubts_about
 from harness.processes import Source
-from harness.protocols import Promise, Server, ServiceFactory, Witness
+from harness.protocols import Gate, Promise, Server, ServiceFactory, Witness
+from harness.runners.explore import Replay
 from harness.runners.load import USER_OPTIONS, Crowd
 from harness.runners.stage import open_stage
 from harness.scenario import Load, Profile, Scenario
@@ -130,11 +132,14 @@ def perform(
     services: Mapping[str, ServiceFactory] | None = None,
     watch: Callable[[str], None] = lambda _line: None,
     crowd: Crowd | None = None,
+    gate: Gate | None = None,
+    replay: Replay | None = None,
 ) -> Performed:
     """Let a case happen; what was recorded is in the folder `place`.
 
     `services` starts what a system may need beside its database, by name. `find` gives the source of another system by name;
-    `crowd` has the users of a load at work.
+    `crowd` has the users of a load at work, `gate` holds the statements of an exploration, of
+    which only the schedule `replay` is carried out, if there is one.
     Whatever goes wrong with the run itself is a problem, in words, and what was recorded is kept. Raises `SystemUnusable` where the
     system cannot even be built.
     """
@@ -157,6 +162,9 @@ def perform(
             services=services or {},
             scenario=case.scenario.name,
             crowd=crowd,
+            gate=gate,
+            replay=replay,
+            look=lambda: broken_so_far(case, place),
             latency_ms=case.scenario.latency_ms.get(case.database, 0.0),
         ) as stage:
             problems, series = stage.crew.problems, stage.series
@@ -166,6 +174,17 @@ def perform(
     except ContendError as error:
         problems.append(str(error))
     return Performed(problems, series, time.monotonic() - started)
+
+
+def broken_so_far(case: Case, place: Path) -> Mapping[str, Sequence[int]]:
+    """Judge what was recorded so far of a run that goes on: for each invariant that is broken, the schedules that break it."""
+    context = bundles.read_json(place / "context.json")
+    merging.merge(place)
+    try:
+        judgements = judging.judge(place, case.scenario.invariants, {name: context.get(name) for name in CONTEXT})
+    finally:
+        shutil.rmtree(place / "history")
+    return {j.invariant: j.schedules for j in judgements if j.state == "broken" and j.severity == "violation"}
 
 
 def context_of(case: Case, witness: Witness) -> dict[str, Any]:
@@ -254,6 +273,7 @@ def _result(draft: Draft) -> Result:
     expected = case.subject.expected(case.scenario.name)
     itself = any(j.invariant == expected and j.state == "broken" for j in judgements)
     result = Result(case, ruling, judgements, {})
+    explored = schedules_covered(draft.series)
     reasons = list(ruling.reasons)
     if case.role == "control":
         reasons.insert(
@@ -271,13 +291,15 @@ def _result(draft: Draft) -> Result:
                 "invariant": j.invariant,
                 "count": j.count,
                 "evidence": [{**f.facts, "operations": list(f.operations)} for f in j.findings],
-                "replay": replay_line(case),
+                "replay": replay_line(case)
+                if not explored
+                else shlex.join(["contend", "replay", str(place), "--finding", str(n)]),
             }
-            for j in judgements
-            if j.state == "broken"
+            for n, j in enumerate((j for j in judgements if j.state == "broken"), 1)
         ],
         "coverage": {
             **draft.told["coverage"],
+            **explored,
             "control": "caught" if itself or (caught and caught.present) else "missed" if caught else "not run",
         },
         "measurements": draft.told["measurements"],
@@ -288,7 +310,7 @@ def _result(draft: Draft) -> Result:
         "right": expected is None if case.subject.known else None,
         "story": case.subject.story,
         "claim": case.scenario.claim,
-        "judgements": [{k: v for k, v in asdict(j).items() if k != "findings"} for j in judgements],
+        "judgements": [{k: v for k, v in asdict(j).items() if k not in ("findings", "schedules")} for j in judgements],
         "evidence": [asdict(e) for e in draft.evidence],
         "operations": draft.told["operations"],
         "processes": draft.told["processes"],
@@ -302,11 +324,34 @@ def _result(draft: Draft) -> Result:
     return replace(result, document=document)
 
 
+def schedules_covered(series: Mapping[str, Any]) -> dict[str, Any]:
+    """What an exploration covered; nothing where the run was none.
+
+    `schedules` tried, `exhausted` where those are all there are; `saved`, by reduction, of all there are (absent where they cannot be
+    counted); `preemptions`, up to which all were tried; `found_with`, the least probability of having found what takes that many
+    (`depth`) steps in a certain order.
+    """
+    for explored in series.get("exploration", []):
+        stands_for, below = explored["stands_for"], explored["preemptions_below"]
+        return {
+            "schedules": explored["schedules"] + sum(each["schedules"] for each in explored["random"]),
+            "exhausted": explored["exhausted"],
+            **({"saved": stands_for - explored["schedules"]} if stands_for else {}),
+            **({"preemptions": below - 1} if below else {}),
+            **(
+                {"depth": explored["random"][-1]["depth"], "found_with": round(explored["random"][-1]["found_with"], 6)}
+                if explored["random"]
+                else {}
+            ),
+        }
+    return {}
+
+
 def replay_line(case: Case) -> str:
     """The command that runs the same case again. A race is not the same race twice; the same settings are."""
     load = case.load
     loaded = case.scenario.mode == "load"
-    words = ["contend", "load" if loaded else "run", case.scenario.name]
+    words = ["contend", {"race": "run"}.get(case.scenario.mode, case.scenario.mode), case.scenario.name]
     words += ["--system", case.subject.name, "--database", case.engine]
     for option in ("workers", "jobs", "batch", "seed"):
         if option == "seed" or getattr(load, option):
@@ -315,7 +360,9 @@ def replay_line(case: Case) -> str:
     for name, value in load.options.items():
         if usual.get(name) == value:
             continue
-        if loaded and name in USER_OPTIONS:
+        if case.scenario.mode == "explore" and name == "budget":
+            words += ["--budget", f"{value:g}"]
+        elif loaded and name in USER_OPTIONS:
             words += [f"--{name.replace('_', '-')}", *([] if value is True else [json.dumps(value)])]
         else:
             words += ["--option", f"{name}={json.dumps(value)}"]

@@ -112,6 +112,9 @@ class Client(Protocol):
     def round(self, requested: int) -> AbstractContextManager[list[Handle]]:
         """Mark several operations as one round; put into the list what the round obtained."""
 
+    def follow(self, program: Program, arguments: Mapping[str, Any]) -> int:
+        """In an explored process: run a program once for each schedule, as its turnstile says; gives how many."""
+
     def unrecorded(self) -> Any:
         """Give the system itself, for a timed block: what is called on it is neither recorded nor checked."""
 
@@ -185,6 +188,13 @@ class Stage(Protocol):
 
         They use the address lent to `name`. With `shared` they are threads of one process of that name, with its system and
         connections; else each has its own. Their figures are saved with the result. Raises `RunAbandoned` where nobody worked.
+        """
+
+    def explore(self, prepare: Callable[[Stage, str], None], parts: Sequence[Part], quiet: Part) -> None:
+        """Have processes run their parts in every order their statements can have; in an exploration only.
+
+        `prepare` makes what every schedule begins with, in the process it is given. `quiet` drains the queue after each, held by nobody.
+        Parts of the same program and arguments are alike but for their names. Raises `SystemUnusable` and `RunAbandoned`.
         """
 
     def tell(

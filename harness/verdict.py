@@ -44,6 +44,7 @@ class Judgement:
     count: int = 0
     findings: tuple[Finding, ...] = ()
     reason: str = ""
+    schedules: tuple[int, ...] = ()  # those in which it is broken; (0,) where there was but one
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from scenarios.bulk_delete import BULK_DELETE
 from scenarios.claim_batch import CLAIM_BATCH
 from scenarios.claim_race import CLAIM_RACE
 from scenarios.cleanup_churn import CLEANUP_CHURN
+from scenarios.explorations import EXPLORATIONS
 from scenarios.loads import LOADS
 from scenarios.pool_pressure import POOL_PRESSURE
 from scenarios.progress_updates import PROGRESS_UPDATES
@@ -29,8 +30,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
 
 
 def find(name: str, mode: Mode = "race") -> Scenario:
-    """The scenario of that name, as it is raced or loaded. Raises `UnknownName`."""
-    known = LOADS if mode == "load" else SCENARIOS
+    """The scenario of that name, as it is raced, explored or loaded. Raises `UnknownName`."""
+    known = {"race": SCENARIOS, "explore": EXPLORATIONS, "load": LOADS}[mode]
     if name not in known:
         raise UnknownName("scenario", name, list(known))
     return known[name]

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from harness.databases.binaries import Binaries
 from harness.databases.cluster import serve_cluster
 from harness.databases.filesystem import file_system_type
-from harness.errors import DatabaseUnavailable
+from harness.errors import DatabaseUnavailable, RunAbandoned
 
 if TYPE_CHECKING:
     import psycopg
@@ -149,6 +149,34 @@ class PostgresServer:
     def hold(self, url: str) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002  # there is no such lock
         """Do nothing: writers of different rows do not exclude each other."""
         return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def snapshot(self, url: str) -> Iterator[Callable[[], None]]:
+        """Keep the rows of every table in a schema of their own; give a function that puts them and the sequences back.
+
+        Rows are put back with new versions of themselves, in the same order; what the planner knows of a table stays as it was.
+        """
+        import psycopg  # noqa: PLC0415  # a run on SQLite alone does not pay for it
+
+        admin = psycopg.conninfo.make_conninfo(self.admin, dbname=urlsplit(url).path.lstrip("/"))
+        with _connect(admin) as connection:
+            row = connection.execute(_sql("snapshot")).fetchone()
+            assert row is not None  # noqa: S101  # a SELECT without FROM gives one
+            keep, put_back = (str(text).encode() for text in row)
+            connection.execute(keep)
+
+            def restore() -> None:
+                try:
+                    connection.execute(put_back)
+                except psycopg.Error as error:
+                    with contextlib.suppress(psycopg.Error):
+                        connection.execute("ROLLBACK")
+                    raise RunAbandoned(
+                        f"The database could not be put back between two schedules: {str(error).splitlines()[0]}. "
+                        "Does an operation of the system leave a transaction open, or change tables?"
+                    ) from error
+
+            yield restore
 
     def analyze(self, url: str) -> None:
         """Gather the planner's statistics of every table of the database at `url`, now (ANALYZE)."""

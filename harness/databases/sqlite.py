@@ -9,7 +9,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -17,11 +17,13 @@ from typing import Final, Literal
 from harness.databases.filesystem import file_system_type
 from harness.databases.reaper import reap_abandoned
 from harness.databases.workspace import open_workspace
-from harness.errors import DatabaseUnavailable
+from harness.errors import DatabaseUnavailable, RunAbandoned
 
 JournalMode = Literal["wal", "delete"]
 HOLD_RETRY_SECONDS: Final = 0.0003
 FLUSHES: Final = 21
+RESTORE_TRIES: Final = 200
+RESTORE_SLEEP_SECONDS: Final = 0.005
 # PRAGMA synchronous answers with a number: https://www.sqlite.org/pragma.html#pragma_synchronous
 SYNCHRONOUS: Final = ("off", "normal", "full", "extra")
 
@@ -137,6 +139,32 @@ class SqliteServer:
                     time.sleep(HOLD_RETRY_SECONDS)
             yield
             connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def snapshot(self, url: str) -> Iterator[Callable[[], None]]:
+        """Keep a copy of the file in memory; give a function that writes it back (SQLite's online backup), 0.1 ms for a few pages."""
+        with (
+            contextlib.closing(sqlite3.connect(_path(url), timeout=0, isolation_level=None)) as live,
+            contextlib.closing(sqlite3.connect(":memory:")) as saved,
+        ):
+            live.backup(saved)
+            tries = 0
+
+            def count(_status: int, _remaining: int, _total: int) -> None:
+                nonlocal tries
+                tries += 1
+                if tries > RESTORE_TRIES:
+                    raise RunAbandoned(
+                        "The database could not be put back between two schedules, as somebody still holds a lock: "
+                        "does an operation of the system leave a transaction open?"
+                    )
+
+            def restore() -> None:
+                nonlocal tries
+                tries = 0
+                saved.backup(live, progress=count, sleep=RESTORE_SLEEP_SECONDS)
+
+            yield restore
 
     def analyze(self, url: str) -> None:
         """Gather the planner's statistics of every table of the file at `url`, now (ANALYZE)."""

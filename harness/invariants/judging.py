@@ -219,7 +219,17 @@ class _History:
             return Judgement(invariant.name, state, invariant.severity, reason=doubt[0] if doubt else "")
         rows = self.connection.execute(f"FROM found WHERE {certain} ORDER BY ALL LIMIT {FINDINGS_SHOWN}").fetchall()
         findings = tuple(_finding(invariant.name, columns, row) for row in rows)
-        return Judgement(invariant.name, "broken", invariant.severity, count=count, findings=findings)
+        schedules = self.connection.execute(
+            f"SELECT DISTINCT o.schedule FROM found AS f JOIN operations AS o ON o.operation = f.operations[1] WHERE {certain} ORDER BY 1"  # noqa: S608  # our own words
+        ).fetchall()
+        return Judgement(
+            invariant.name,
+            "broken",
+            invariant.severity,
+            count=count,
+            findings=findings,
+            schedules=tuple(number for (number,) in schedules),
+        )
 
     def _row(self, sql: str) -> tuple[Any, ...] | None:
         return self.connection.execute(sql).fetchone()

@@ -17,11 +17,13 @@ import orjson
 from harness.errors import RunAbandoned, SystemUnusable
 from harness.history import Phase
 from harness.processes import CONTEXT, Birth, Crew, Source
-from harness.protocols import Promise, Server, ServiceFactory, Witness
+from harness.protocols import Gate, Promise, Server, ServiceFactory, Witness
 from harness.recorder import Recorder
 from harness.runners import apart
+from harness.runners.explore import Explorer, Look, Recall, Replay, Workers, doubts, explored, told
 from harness.runners.load import Crowd, Order, figures, problems, processes_for
-from harness.scenario import Answer, Load, Part, Profile, Program
+from harness.scenario import Answer, Load, Part, Profile, Program, Stage
+from harness.turnstile import Turnstile
 
 BUILD_SECONDS = 60.0
 INSIDE_SECONDS = 30.0  # how long a process may take to come to the operation it is to be killed in
@@ -48,6 +50,9 @@ class RealStage:
     record: bool = True
     latency_ms: float = 0.0
     crowd: Crowd | None = None
+    gate: Gate | None = None
+    look: Look | None = None
+    replay: Replay | None = None
     series: dict[str, Any] = field(default_factory=dict)
     _urls: list[str] = field(default_factory=list)
     _lent: dict[str, str] = field(default_factory=dict)
@@ -138,6 +143,70 @@ class RealStage:
             self.crew.problems.extend(problems(order.folder / "load"))
         if not self.series["load"]["operations"]:
             raise RunAbandoned("No user did anything, so there is nothing to judge. See logs/ of the result.")
+
+    def explore(self, prepare: Callable[[Stage, str], None], parts: Sequence[Part], quiet: Part) -> None:
+        """Have processes run their parts in every order; see `harness.scenario.Stage`."""
+        assert self.gate is not None and self.look is not None  # noqa: S101, PT018  # only an exploration asks for it
+        self.start({"setup": "setup"})
+        prepare(self, "setup")
+        self.end(["setup"])
+        recall = Recall(self.crew.folder / "events" / "setup.ndjson")
+        url, names = self._urls[0], [part.name for part in parts]
+        alike = [(part.program, dict(part.arguments)) for part in parts]
+        with ExitStack() as stack:
+            held = stack.enter_context(self.gate.guard(url, names))
+            restore = stack.enter_context(self.server.snapshot(url))
+            pipes = {}
+            for part in (*parts, quiet):
+                pipes[part.name], far = CONTEXT.Pipe()
+                turnstile = Turnstile(far)
+                self.crew.start(
+                    Birth(
+                        name=part.name,
+                        role="quiet" if part is quiet else "worker",
+                        source=self.source,
+                        url=url if part is quiet else held.urls[part.name],
+                        options=self._options(),
+                        folder=self.crew.folder,
+                        witness=None if part is quiet else held.witness(turnstile),
+                        seed=self.load.seed,
+                        tally=CONTEXT.RawArray("q", 1),
+                        slot=0,
+                        turnstile=turnstile,
+                    )
+                )
+                far.close()
+            self.crew.begin(
+                [
+                    Part(p.name, explored, {"program": p.program, "arguments": dict(p.arguments)})
+                    for p in (*parts, quiet)
+                ]
+            )
+            twins = {part.name: alike.index((part.program, dict(part.arguments))) for part in parts}
+            step_seconds = self.load.options["step_seconds"]
+            with Workers(names, pipes, twins, held=held, quiet=pipes[quiet.name], step_seconds=step_seconds) as workers:
+                failed = workers.start({name: self.crew.fileno(name) for name in pipes}, within=BUILD_SECONDS)
+                if failed:
+                    (answer,) = self.crew.gather([failed], within=0)
+                    raise SystemUnusable(answer.problem) if answer.unusable else RunAbandoned(answer.problem)
+                explorer = Explorer(workers, restore, recall, self.look, self.crew.watch)
+                try:
+                    if self.replay is None:
+                        explorer.explore(
+                            self.load.options["budget"],
+                            self.load.seed,
+                            reduced=self.load.options["reduced"],
+                            stop_when_found=not self.load.timed,
+                        )
+                        self.series["schedules"] = explorer.report()
+                    else:
+                        self.series["schedules"] = explorer.replay(self.replay)
+                finally:
+                    recall.end()
+                    self.series["exploration"] = [told(explorer.found)]
+                    self.crew.problems.extend(doubts(explorer.found, self.series.get("schedules", [])))
+            self.crew.gather([*names, quiet.name], within=BUILD_SECONDS)
+            self.end([*names, quiet.name])
 
     def ready(self, names: Sequence[str]) -> None:
         """Build the system in these processes. Raises `SystemUnusable` where it could not be built in any of them."""
@@ -314,6 +383,9 @@ def open_stage(
     scenario: str = "",
     latency_ms: float = 0.0,
     crowd: Crowd | None = None,
+    gate: Gate | None = None,
+    look: Look | None = None,
+    replay: Replay | None = None,
 ) -> Iterator[RealStage]:
     """Make a stage in `folder`; on leaving, every process is gone, the witness has written all, the databases are dropped."""
     with ExitStack() as stack:
@@ -334,6 +406,9 @@ def open_stage(
             services=services,
             latency_ms=latency_ms,
             crowd=crowd,
+            gate=gate,
+            look=look,
+            replay=replay,
         )
         with crew:  # leaves before the stack does: processes end before their witness and their database
             yield stage

@@ -6,10 +6,16 @@ between the two, so a statement is over when its call returns or SQLite starts t
 
 Seen: whatever goes through `sqlite3.connect` or `sqlite3.dbapi2.connect`, hence SQLAlchemy, Django, peewee and aiosqlite too.
 Not seen: a connection made by calling the class `sqlite3.Connection` itself, and other bindings such as apsw.
+
+Where a process is explored, the same two places are its gate: the trace callback, which SQLite calls before a statement takes its
+locks, holds the statement back, and the call that ran it tries again where SQLite's busy handler would have waited. The handler waits
+only while the connection holds nothing (https://www.sqlite.org/c3ref/busy_handler.html), or for the end of others' reads at a COMMIT;
+its time-out is ours, so that nobody waits for a lock whose holder is not going to move.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import sqlite3.dbapi2
 import types
@@ -17,14 +23,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial, wraps
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from threading import RLock
 from time import monotonic_ns
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from harness.errors import UsageError
+from harness.history import StatementKind
 from harness.outcome import ErrorKind, sqlite_code
+from harness.protocols import Effect
+from harness.turnstile import Turnstile
 from harness.witnesses.pools import watch_pools
 from harness.witnesses.shapes import kind, shape
 from harness.witnesses.statement import Statement, StatementFile
@@ -39,17 +48,27 @@ _COMMITS_NOTHING: Final = frozenset({"begin", "rollback", "connect"})  # kinds o
 _BETWEEN: Final = " \t\r\n\f;"  # what may stand between two statements of a script, beside comments
 _NO_TRANSACTION: Final = ("PRAGMA", "ATTACH", "DETACH")
 
-# Called with the number of the connection and a statement's text, before the statement takes its locks.
-BeforeStatement = Callable[[int, str], None]
+_USUAL_TIMEOUT: Final = 5.0  # seconds, of sqlite3.connect
+_TIMEOUT_POSITION: Final = 1  # of `timeout` among its positional arguments
+_BUSY_TIMEOUT: Final = re.compile(r"\s*PRAGMA\s+(?:\w+\.)?busy_timeout\s*[=(]\s*(-?\d+)", re.IGNORECASE)
+_OWN_PRAGMA: Final = re.compile(  # what concerns the connection alone
+    r"PRAGMA\s+(?:foreign_keys|busy_timeout|synchronous|cache_size|temp_store|mmap_size|recursive_triggers|query_only|"
+    r"case_sensitive_like|defer_foreign_keys|journal_size_limit|threads|automatic_index|cell_size_check)\b",
+    re.IGNORECASE,
+)
+
+# What a connection's transaction holds, the more the later. Names of `Effect`, as whoever ends a transaction lets go of just that.
+_Holds = Literal["local", "read", "write"]
+_MORE: Final[Mapping[_Holds, int]] = {"local": 0, "read": 1, "write": 2}
 
 
 class SqliteTrace:
-    """The witness `sqlite-trace`. `before_statement` may hold a statement back; what it raises is lost, as SQLite ignores it."""
+    """The witness `sqlite-trace`; with a `turnstile` it holds statements back, too."""
 
     name = "sqlite-trace"
 
-    def __init__(self, before_statement: BeforeStatement | None = None) -> None:
-        self._before_statement = before_statement
+    def __init__(self, turnstile: Turnstile | None = None) -> None:
+        self._turnstile = turnstile
 
     @contextmanager
     def watch(
@@ -68,9 +87,12 @@ class SqliteTrace:
 
     def enter(self, process: str, folder: Path) -> None:
         """Watch every connection this process makes from now on. Entering again goes on under the new name and folder."""
-        _WatchedConnection.contend_trace = _Trace(StatementFile(folder, process), self._before_statement)
+        _WatchedConnection.contend_trace = _Trace(
+            None if self._turnstile else StatementFile(folder, process), self._turnstile
+        )
         sqlite3.connect = sqlite3.dbapi2.connect = _connect  # type: ignore[assignment]  # sqlite3's is overloaded
-        watch_pools(process, folder.with_name("pools"))
+        if self._turnstile is None:
+            watch_pools(process, folder.with_name("pools"))
 
 
 @wraps(_CONNECT)
@@ -86,8 +108,8 @@ def _connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
 class _Trace:
     """The watch over one process."""
 
-    file: StatementFile
-    before_statement: BeforeStatement | None
+    file: StatementFile | None  # none where the process is explored: whoever does so is told of every statement
+    turnstile: Turnstile | None
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
 
@@ -106,6 +128,8 @@ class _Watch:
         self.users_callback: Callable[[str], object] | None = None
         self.listener = self.started  # kept: sqlite3 lets go of a callback that is exchanged while it runs
         self.listens = True
+        self.holds: _Holds = "local"  # nothing
+        self.timeout = 0.0  # seconds the busy handler would wait, where we do in its place
 
     def listen(self, connection: sqlite3.Connection, *, on: bool) -> None:
         """Have SQLite call us, or not.
@@ -126,17 +150,86 @@ class _Watch:
             seen.t1 = seen.t0
             seen.commits = seen.kind == "commit"
             self.write(seen)
+            self.ran(seen, in_transaction=seen.kind == "begin")
         if self.users_callback is not None:
             self.users_callback(text)
 
     def begin(self, text: str, written: str) -> Statement:
         """Hold the statement back for as long as whoever explores wants, then begin it."""
-        if self.trace.before_statement is not None:
-            self.trace.before_statement(self.number, text)
-        return Statement(self.number, monotonic_ns(), kind(written), shape(written))
+        what, form = kind(written), shape(written)
+        if self.trace.turnstile is not None:
+            self.trace.turnstile.statement(self.number, what, form, self.effect(what, text))
+        return Statement(self.number, monotonic_ns(), what, form)
 
     def write(self, statement: Statement) -> None:
-        self.trace.file.write((statement,))
+        if self.trace.file is not None:
+            self.trace.file.write((statement,))
+
+    # Only where the process is explored:
+
+    def effect(self, what: StatementKind, text: str) -> Effect:
+        """Say what a statement that is to begin does to others: nothing, takes a snapshot or a share, takes or leaves the write lock."""
+        upper = text.lstrip(_BETWEEN).upper()
+        if what == "begin":
+            return "write" if "IMMEDIATE" in upper or "EXCLUSIVE" in upper else "local"
+        if what == "read":
+            return "read" if self.holds == "local" else "local"
+        if what == "write":
+            return "local" if self.holds == "write" else "write"
+        if what in ("commit", "rollback") or upper.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
+            return self.holds
+        return "local" if _OWN_PRAGMA.match(upper) else "write"
+
+    def ran(self, statement: Statement, *, in_transaction: bool) -> None:
+        """Note what a statement that has ended left its connection holding."""
+        turnstile = self.trace.turnstile
+        if turnstile is None or statement.kind == "connect":
+            return
+        effect = self.effect(statement.kind, statement.shape)
+        refused = statement.error is not None and statement.error[0] == "lock"
+        if not in_transaction:
+            self.holds = "local"
+        elif not refused and statement.kind in ("begin", "read", "write") and _MORE[effect] > _MORE[self.holds]:
+            self.holds = effect
+        code = None if statement.error is None else statement.error[1] or "error"
+        turnstile.ran(
+            self.number,
+            statement.kind,
+            statement.shape,
+            effect,
+            error=code,
+            holds=self.holds != "local" and in_transaction,
+        )
+
+    def attempt(self, call: _Call, function: Callable[..., Any], *args: Any) -> Any:
+        """Run something of sqlite3's; again where its busy handler would have waited and whoever explores says so."""
+        turnstile = self.trace.turnstile
+        if turnstile is None:
+            return function(*args)
+        while True:
+            try:
+                return function(*args)
+            except sqlite3.OperationalError as error:
+                if not self._waits(call, error) or not turnstile.busy():
+                    raise
+            call.again()
+
+    def _waits(self, call: _Call, error: sqlite3.OperationalError) -> bool:
+        busy = (
+            error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            and error.sqlite_errorcode != sqlite3.SQLITE_BUSY_SNAPSHOT
+        )
+        ends = call.running is not None and call.running.kind == "commit"
+        return busy and self.timeout > 0 and (ends or self.holds == "local")
+
+    def wait_ourselves(self, connection: sqlite3.Connection, sql: str) -> None:
+        """Take the busy time-out a PRAGMA has set for ours."""
+        found = _BUSY_TIMEOUT.match(sql) if self.trace.turnstile is not None else None
+        if found is not None:
+            self.timeout = int(found[1]) / 1000
+            sqlite3.Connection.set_trace_callback(connection, None)
+            sqlite3.Connection.execute(connection, "PRAGMA busy_timeout = 0")
+            sqlite3.Connection.set_trace_callback(connection, self.listener if self.listens else None)
 
 
 class _Call:
@@ -188,6 +281,11 @@ class _Call:
         self.end()
         self.running = self.watch.begin(text, written)
 
+    def again(self) -> None:
+        """Forget a try that SQLite refused: what it is about to say is said of the next."""
+        self.running = self.rollback = None
+        self._listen(on=True)
+
     def end(self) -> None:
         """Write the statement that ran, if any, as done."""
         statement, self.running = self.running, None
@@ -197,10 +295,12 @@ class _Call:
     def done(self, statement: Statement) -> None:
         """Write a statement that ended well."""
         statement.t1 = statement.t1 or monotonic_ns()
-        statement.commits = statement.kind not in _COMMITS_NOTHING and not self._in_transaction()
+        in_transaction = self._in_transaction()
+        statement.commits = statement.kind not in _COMMITS_NOTHING and not in_transaction
         if statement.kind == "other" and statement.shape.upper().startswith(_NO_TRANSACTION):
             statement.commits = False
         self.watch.write(statement)
+        self.watch.ran(statement, in_transaction=in_transaction)
 
     def failed(self, error: BaseException) -> None:
         """Write the statement that ran, if any, with its error."""
@@ -209,6 +309,7 @@ class _Call:
             statement.t1 = monotonic_ns()
             statement.error = _read_error(error)
             self.watch.write(statement)
+            self.watch.ran(statement, in_transaction=self._in_transaction())
         if self.rollback is not None:
             self.done(self.rollback)
 
@@ -222,10 +323,12 @@ class _Call:
 class _Execution(_Call):
     """A call that executes one SQL text, once, or once for each set of parameters."""
 
-    def __init__(self, watch: _Watch, connection: sqlite3.Connection, sql: str) -> None:
+    def __init__(self, watch: _Watch, connection: sqlite3.Connection, sql: str, parameters: Iterable[Any] = ()) -> None:
         super().__init__(watch, connection)
         self.sql = sql
         self.ran = False
+        self.parameters = iter(parameters)
+        self.given: tuple[Any, ...] = ()  # the set of parameters in use, if any
 
     def started(self, text: str) -> None:
         """Begin the text, or the BEGIN that legacy mode puts before it.
@@ -248,10 +351,18 @@ class _Execution(_Call):
             self.running = Statement(self.watch.number, monotonic_ns(), kind(self.sql), shape(self.sql))
         super().failed(error)
 
-    def each(self, parameters: Iterable[Any]) -> Iterator[Any]:
+    def again(self) -> None:
+        """Forget a try, and give the parameters it had to the next."""
+        super().again()
+        self.ran = False
+        self.parameters, self.given = chain(self.given, self.parameters), ()
+
+    def each(self) -> Iterator[Any]:
         """Hand on sets of parameters; that sqlite3 asks for the next says that the last one's statement is over."""
-        for values in parameters:
+        for values in self.parameters:
+            self.given = (values,)
             yield values
+            self.given = ()
             self.end()
             self.ran = False
             self._listen(on=True)
@@ -282,6 +393,9 @@ class _WatchedConnection(sqlite3.Connection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         trace = self.contend_trace
+        timeout = 0.0
+        if trace.turnstile is not None:
+            args, kwargs, timeout = _without_timeout(args, kwargs)
         opening = Statement(next(trace.numbers), monotonic_ns(), "connect", "")
         try:
             super().__init__(*args, **kwargs)
@@ -290,8 +404,10 @@ class _WatchedConnection(sqlite3.Connection):
             raise
         finally:
             opening.t1 = monotonic_ns()
-            trace.file.write((opening,))
+            if trace.file is not None:
+                trace.file.write((opening,))
         self.contend_watch = watch = _Watch(trace, opening.connection)
+        watch.timeout = timeout
         super().set_trace_callback(watch.listener)
         limit = sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER
         super().setlimit(limit, min(USUAL_VARIABLES, super().getlimit(limit)))
@@ -319,9 +435,22 @@ class _WatchedConnection(sqlite3.Connection):
 
     def close(self) -> None:
         self._contend_run(super().close)
+        if self.contend_watch is not None and self.contend_trace.turnstile is not None:
+            self.contend_trace.turnstile.closed(self.contend_watch.number)
 
     def __exit__(self, *args: Any) -> Any:
+        if self.contend_trace.turnstile is not None and args and args[0] is None:
+            self._contend_commit()
+            return False
         return self._contend_run(super().__exit__, *args)  # sqlite3's own does not ask `self.commit()` either
+
+    def _contend_commit(self) -> None:
+        """Do as sqlite3's own `__exit__`, whose COMMIT cannot be tried again from outside: where it is refused, roll back."""
+        try:
+            self._contend_run(super().commit)
+        except BaseException:
+            self._contend_run(super().rollback)
+            raise
 
     def set_trace_callback(self, callback: Any) -> None:
         if self.contend_watch is None:
@@ -333,8 +462,9 @@ class _WatchedConnection(sqlite3.Connection):
     def _contend_run(self, function: Callable[..., Any], *args: Any) -> Any:
         if self.contend_watch is None:
             return function(*args)
-        with _Call(self.contend_watch, self):
-            return function(*args)
+        call = _Call(self.contend_watch, self)
+        with call:
+            return self.contend_watch.attempt(call, function, *args)
 
 
 class _WatchedCursor(sqlite3.Cursor):
@@ -363,7 +493,7 @@ class _WatchedCursor(sqlite3.Cursor):
             self._contend_release()
         self.contend_last = call = _Execution(watch, self.connection, args[0])
         with call:
-            super().execute(*args)
+            watch.attempt(call, super().execute, *args)
             ran = call.running
             if (
                 ran is not None
@@ -373,6 +503,9 @@ class _WatchedCursor(sqlite3.Cursor):
             ):
                 ran.t1 = monotonic_ns()
                 self.contend_held, call.running = ran, None
+                if watch.trace.turnstile is not None:
+                    watch.trace.turnstile.holding(watch.number)
+        watch.wait_ourselves(call.connection, args[0])
         return self
 
     def executemany(self, *args: Any) -> Any:
@@ -380,9 +513,10 @@ class _WatchedCursor(sqlite3.Cursor):
         if watch is None or len(args) != 2 or not isinstance(args[0], str):
             return super().executemany(*args)
         self._contend_release()
-        self.contend_last = call = _Execution(watch, self.connection, args[0])
+        self.contend_last = call = _Execution(watch, self.connection, args[0], args[1])
+        run = super().executemany
         with call:
-            return super().executemany(args[0], call.each(args[1]))
+            return watch.attempt(call, lambda: run(args[0], call.each()))
 
     def executescript(self, *args: Any) -> Any:
         watch = self.contend_watch
@@ -481,6 +615,17 @@ def _watched(factory: Any) -> Any:
         f"sqlite3 was given the factory {factory!r}; the witness 'sqlite-trace' can watch only a subclass of "
         "sqlite3.Connection or sqlite3.Cursor. Give such a class, or run without a witness."
     )
+
+
+def _without_timeout(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], float]:
+    """Take the busy time-out out of the arguments of a connection: SQLite is to refuse at once."""
+    if len(args) > _TIMEOUT_POSITION:
+        timeout = args[_TIMEOUT_POSITION]
+        args = (*args[:_TIMEOUT_POSITION], 0, *args[_TIMEOUT_POSITION + 1 :])
+    else:
+        timeout = kwargs.get("timeout", _USUAL_TIMEOUT)
+        kwargs = {**kwargs, "timeout": 0}
+    return args, kwargs, float(timeout)
 
 
 def _fill(names: dict[str, Any], space: dict[str, Any]) -> None:

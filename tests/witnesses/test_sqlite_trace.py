@@ -482,15 +482,6 @@ def test_sqlalchemy_is_watched_without_knowing_it(file: str, seen: Seen) -> None
     ]
 
 
-def test_before_statement_is_called_before_the_statement_takes_its_locks(file: str, tmp_path: Path, seen: Seen) -> None:
-    asked: list[tuple[int, str]] = []
-    SqliteTrace(before_statement=lambda number, sql: asked.append((number, sql))).enter("w1", tmp_path / "witness")
-    connection = sqlite3.connect(file)
-    connection.execute("UPDATE jobs SET n = ?", (1,))
-    connection.commit()
-    assert asked == [(1, "BEGIN "), (1, "UPDATE jobs SET n = 1"), (1, "COMMIT")]
-
-
 def test_a_factory_that_is_no_class_is_refused_with_the_remedy(file: str, seen: Seen) -> None:
     with pytest.raises(UsageError, match="Give such a class"):
         sqlite3.connect(file, factory=print)  # type: ignore[call-overload]  # the error is the point

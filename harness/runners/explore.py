@@ -1,0 +1,681 @@
+"""Exploring: the same processes on the same database, one statement at a time, in every order there is or in as many as time allows.
+
+Each schedule begins from the same rows. A worker stops before each operation and before each statement another could notice; when all
+have stopped, one of those that can go on is let on (`harness.runners.search` says which). When all have ended, one more process drains
+the queue, and the invariants judge all schedules together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
+from types import FrameType, TracebackType
+from typing import Any, Final, Literal, Self
+
+import orjson
+
+from harness.errors import RunAbandoned
+from harness.protocols import Effect, Held, Ran
+from harness.runners.search import Attempt, Diverged, Exhaustive, Given, Offer, Pct, Search, orders
+from harness.scenario import Client, Program
+
+DRAIN_SECONDS: Final = 30.0
+DEADLOCK_SECONDS: Final = 10.0  # within which the database ends a deadlock
+MOST_STEPS: Final = 2_000  # of one schedule, above which it is called endless
+WARM_UP: Final = 6  # unrecorded schedules: a driver prepares a statement only after it was used some times
+OUTCOMES_KEPT: Final = 50
+REPEATS: Final = 10  # of a schedule before it is reported
+FIRST_LOOK_SECONDS: Final = 0.2  # after the search began; then at ever longer intervals
+DEPTHS: Final = (2, 3)  # of bugs looked for at random, where there are too many schedules for all
+SHARE_OF_ALL: Final = 0.5  # of the budget, for which all are tried before that
+
+
+def explored(client: Client, program: Program, arguments: Mapping[str, Any]) -> int:
+    """Be an explored process: run a program once for each schedule, as the turnstile says; gives how many."""
+    return client.follow(program, arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One worker let on: what it was about to do, who kept it waiting, and all statements that ended until all had stopped again.
+
+    `ran` is in the order of the workers; one that waited ends its statement in the step of whoever it waited for.
+    """
+
+    worker: int
+    what: str
+    ran: tuple[tuple[int, Ran], ...]
+    blocked_by: tuple[str, ...] = ()
+    forced: bool = (
+        False  # no choice: nobody could go on, so SQLite refused the first that waited, or Postgres ended a deadlock
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One schedule as it went: what was chosen at each choice, the steps, and each worker's answers, those of the drain last."""
+
+    chosen: tuple[Offer, ...]
+    steps: tuple[Step, ...]
+    answers: tuple[Any, ...]
+    redundant: bool
+
+
+@dataclass
+class _Worker:
+    name: str
+    pipe: Any
+    twin: int
+    state: Literal["starting", "running", "held", "blocked", "done"] = "starting"
+    what: str = ""
+    effect: Effect = "write"
+    fresh: bool = True
+    inside: bool = False  # it waits at its turnstile, not on the wire
+    busy: bool = False  # SQLite refused it, and "go" tries again
+    blocked_by: tuple[str, ...] = ()
+    ran: list[Ran] = field(default_factory=list)
+    answers: Any = None
+    more: bool = False  # the rest of its program is still to be run
+    problem: str = ""
+
+    @property
+    def refused(self) -> bool:
+        """Whether SQLite has just refused it."""
+        return self.busy and self.state == "blocked"
+
+
+class Workers:
+    """The explored processes of a run. Raises `RunAbandoned` for one that dies, hangs, or cannot be held."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        pipes: Mapping[str, Any],
+        twins: Mapping[str, int],
+        *,
+        held: Held,
+        quiet: Any,
+        step_seconds: float,
+    ) -> None:
+        """`quiet` is the pipe of the process that drains the queue; within `step_seconds` one that was let on stops or is blocked."""
+        self.workers = [_Worker(name, pipes[name], twins[name]) for name in names]
+        self._named = {worker.name: worker for worker in self.workers}
+        self._held = held
+        self._quiet = quiet
+        self._step_seconds = step_seconds
+
+    def __enter__(self) -> Self:
+        self._selector = DefaultSelector()
+        for worker in self.workers:
+            self._selector.register(worker.pipe.fileno(), EVENT_READ, lambda worker=worker: self._hear(worker))
+        self._held.attend(self._selector, self)
+        return self
+
+    def start(self, failed: Mapping[str, int], *, within: float) -> str | None:
+        """Wait until every process has built its system; gives the name of one that will not.
+
+        Those on the wire reach their database through us meanwhile. `failed` has, for each process, a file that can be read from
+        once it has given up.
+        """
+        gone: list[str] = []
+        ready: list[bytes] = []
+        self._selector.register(self._quiet.fileno(), EVENT_READ, lambda: ready.append(self._quiet.recv_bytes()))
+        for name, file in failed.items():
+            self._selector.register(file, EVENT_READ, lambda name=name: gone.append(name))
+        deadline = time.monotonic() + within
+        while not gone and not (ready and all(worker.state != "starting" for worker in self.workers)):
+            if time.monotonic() > deadline:
+                gone = [worker.name for worker in self.workers if worker.state == "starting"] or [*failed][-1:]
+                break
+            for key, _ in self._selector.select(max(0.0, deadline - time.monotonic())):
+                key.data()
+        for file in (self._quiet.fileno(), *failed.values()):
+            self._selector.unregister(file)
+        return gone[0] if gone else None
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        for worker in self.workers:
+            with contextlib.suppress(OSError):  # it died
+                worker.pipe.send_bytes(b"null")
+        with contextlib.suppress(OSError):
+            self._quiet.send_bytes(b"null")
+        self._selector.close()
+
+    # What the gate tells.
+
+    def held(self, process: str, connection: int, kind: str, shape: str, effect: Effect) -> None:
+        """See `GateListener`."""
+        self._holds(
+            self._named[process], f"{connection}: {shape}" if connection > 1 else shape or kind, effect, inside=False
+        )
+
+    def moves(self, process: str) -> None:
+        """See `GateListener`."""
+        worker = self._named[process]
+        if worker.state == "blocked":
+            worker.state = "running"
+
+    # What the turnstiles tell.
+
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            told = orjson.loads(worker.pipe.recv_bytes())
+        except (EOFError, OSError):
+            raise RunAbandoned(f"{worker.name} died in the middle of a schedule. See its log in the bundle.") from None
+        worker.ran += [Ran(*each) for each in told["ran"]]
+        if not told["open"]:  # whatever it held, it holds no more: who was refused may try again
+            for other in self.workers:
+                if other.busy and other.state == "blocked" and other is not worker:
+                    other.state = "held"
+        match told["stop"]:
+            case "operation":
+                self._holds(worker, told["kind"], "write", inside=True)
+            case "statement":
+                connection, kind, shape = told["at"]
+                self._holds(worker, f"{connection}: {shape}" if connection > 1 else shape or kind, "write", inside=True)
+            case "ready":
+                worker.state = "done"
+            case "busy":
+                worker.state, worker.busy, worker.inside = "blocked", True, True
+            case "done":
+                worker.state, worker.more = "done", told["more"]
+                worker.answers, worker.problem = told["answers"], told["problem"]
+            case "thread":
+                raise RunAbandoned(
+                    f"{worker.name} used the database from two threads at once. Contend can hold one statement of a process at a time: "
+                    "let the system do without a thread of its own, or race it."
+                )
+
+    def _holds(self, worker: _Worker, what: str, effect: Effect, *, inside: bool) -> None:
+        if worker.state == "held":
+            raise RunAbandoned(
+                f"{worker.name} has two statements under way at once, on two connections: {worker.what!r} and {what!r}. "
+                "Contend can hold one statement of a process at a time: let the system use one connection at a time, or race it."
+            )
+        worker.state, worker.what, worker.effect, worker.inside = "held", what, effect, inside
+
+    # One schedule.
+
+    def carry_out(self, attempt: Attempt, number: int | None) -> Schedule:
+        """Carry one schedule out; what the processes do is recorded as that number (None: not at all).
+
+        Raises `Diverged`, after bringing the schedule to an end, where it did not go as it had before.
+        """
+        self._begin(number)
+        steps: list[Step] = []
+        chosen: list[Offer] = []
+        diverged: Diverged | None = None
+        while True:
+            offers = [
+                Offer(place, worker.what, worker.effect, worker.fresh, worker.twin)
+                for place, worker in enumerate(self.workers)
+                if worker.state == "held"
+            ]
+            if not offers:
+                if all(worker.state == "done" for worker in self.workers):
+                    break
+                steps.append(self._unblock())
+                continue
+            try:
+                place = offers[0].worker if diverged else attempt.choose(offers)
+                step = self._let(self.workers[place], place)
+                if step is None:
+                    attempt.refused() if not diverged else None
+                    continue
+            except Diverged as error:
+                diverged = error
+                continue
+            if not diverged:
+                attempt.took()
+            steps.append(step)
+            chosen.append(next(offer for offer in offers if offer.worker == place))
+            if len(steps) > MOST_STEPS:
+                raise RunAbandoned(
+                    f"A schedule had not ended after {MOST_STEPS} steps: an operation of the system seems to try again for ever. "
+                    f"The last: w{place}: {step.what!r}."
+                )
+        self._held.turn(on=False)
+        if diverged:
+            raise diverged
+        answers = [worker.answers for worker in self.workers]
+        for worker in self.workers:
+            if worker.more:
+                worker.state = "running"
+                self._tell(worker, {"schedule": number, "phase": "quiet", "free": True})
+                self._settle()
+                answers.append(worker.answers)
+        answers.append(self._drain(number))
+        problem = next((f"{w.name}: {w.problem}" for w in self.workers if w.problem), "")
+        if problem:
+            raise RunAbandoned(problem)
+        return Schedule(tuple(chosen), tuple(steps), tuple(answers), attempt.redundant)
+
+    def _begin(self, number: int | None) -> None:
+        self._held.turn(on=True)
+        for worker in self.workers:
+            worker.state, worker.fresh, worker.busy = "running", True, False
+            worker.ran, worker.answers, worker.more, worker.blocked_by = [], None, False, ()
+            self._tell(worker, {"schedule": number, "phase": "main", "free": False})
+        self._settle()
+
+    def _let(self, worker: _Worker, place: int) -> Step | None:
+        """Let a worker on through one statement, until all have stopped again; None where it was refused a lock."""
+        what, worker.blocked_by = worker.what, ()
+        fresh, effect = worker.fresh, worker.effect
+        worker.state = "running"
+        if not self._held.allow(worker.name) or worker.inside:
+            self._tell(worker, "go")
+        worker.fresh = False
+        self._settle()
+        if worker.refused:
+            worker.what, worker.fresh, worker.effect = what, fresh, effect
+            return None
+        worker.busy = False
+        return Step(place, what, self._ran(), worker.blocked_by)
+
+    def _ran(self) -> tuple[tuple[int, Ran], ...]:
+        """Take what has run since this was last asked."""
+        ended: list[tuple[int, Ran]] = []
+        for place, worker in enumerate(self.workers):
+            ended += [(place, ran) for ran in (*worker.ran, *self._held.ran(worker.name))]
+            worker.ran = []
+        return tuple(ended)
+
+    def _unblock(self) -> Step:
+        """Nobody can go on: SQLite's busy time-out is over for the first that waits, or Postgres ends a deadlock."""
+        place, worker = next((p, w) for p, w in enumerate(self.workers) if w.state == "blocked")
+        what = worker.what
+        if worker.busy:
+            worker.state, worker.busy = "running", False
+            self._tell(worker, "refuse")
+            self._settle()
+        else:
+            waiting = [(p, w.what) for p, w in enumerate(self.workers) if w.state == "blocked"]
+            self._settle(until_one_moves=True)
+            place, what = next(((p, what) for p, what in waiting if self.workers[p].state != "blocked"), waiting[0])
+        return Step(place, what, self._ran(), forced=True)
+
+    def _tell(self, worker: _Worker, what: object) -> None:
+        try:
+            worker.pipe.send_bytes(orjson.dumps(what))
+        except OSError:
+            raise RunAbandoned(f"{worker.name} died in the middle of a schedule. See its log in the bundle.") from None
+
+    def _settle(self, *, until_one_moves: bool = False) -> None:
+        """Wait until every worker has stopped, is blocked or has ended."""
+        deadline = time.monotonic() + (DEADLOCK_SECONDS if until_one_moves else self._step_seconds)
+        verified = until_one_moves
+        while True:
+            running = [worker for worker in self.workers if worker.state == "running"]
+            if running:
+                verified = False
+            waiting = [worker for worker in self.workers if worker.state == "blocked" and not worker.busy]
+            if not running and (not waiting or verified) and not until_one_moves:
+                return
+            if not running and not until_one_moves:  # a lock may have been let go of meanwhile
+                still = self._held.blocked([worker.name for worker in waiting])
+                for worker in waiting:
+                    if worker.name not in still:
+                        worker.state = "running"
+                verified = True
+                continue
+            self._wait(running, deadline)
+            if until_one_moves and any(worker.state != "blocked" for worker in self.workers if worker in waiting):
+                until_one_moves = False
+
+    def _wait(self, running: Sequence[_Worker], deadline: float) -> None:
+        """Wait for the next word of anybody, and ask who is blocked when it is time to."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            names = ", ".join(worker.name for worker in (running or self.workers) if worker.state != "done")
+            raise RunAbandoned(
+                f"{names} neither stopped nor waited for a lock within {self._step_seconds:g} s of being let on. "
+                "An operation that takes this long cannot be explored; look at the worker's log in the bundle, or raise "
+                "--option step_seconds."
+            )
+        due = self._held.due()
+        events = self._selector.select(left if due is None else min(left, due))
+        for key, _ in events:
+            key.data()
+        if not events and due is not None and running:
+            blocked = self._held.blocked([worker.name for worker in running])
+            for name, others in blocked.items():
+                worker = self._named[name]
+                moving = [
+                    other
+                    for other in others
+                    if other in self._named and self._named[other].state == "running" and other not in blocked
+                ]
+                if worker.state == "running" and not moving:
+                    worker.state, worker.blocked_by = "blocked", tuple(others)
+
+    def _drain(self, number: int | None) -> Any:
+        """Have the quiet process claim and complete what is left, held by nobody."""
+        self._quiet.send_bytes(orjson.dumps({"schedule": number, "phase": "quiet", "free": True}))
+        if not self._quiet.poll(DRAIN_SECONDS):
+            raise RunAbandoned(f"The queue was not drained within {DRAIN_SECONDS:g} s after a schedule.")
+        try:
+            told = orjson.loads(self._quiet.recv_bytes())
+        except EOFError:
+            raise RunAbandoned("The process that drains the queue died. See its log in the bundle.") from None
+        if told["problem"]:
+            raise RunAbandoned(f"The queue could not be drained: {told['problem']}")
+        return told["answers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A schedule to be carried out again: the invariant it broke, who was let on at each choice, and what each was about to do."""
+
+    invariant: str
+    choices: tuple[int, ...]
+    said: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Explored:
+    """What an exploration came to."""
+
+    schedules: int = 0
+    redundant: int = 0  # carried out in part or whole, and left out of `schedules`, as others show the same
+    exhausted: bool = False
+    stands_for: int | None = 0  # schedules there are without reduction; None: too many to count
+    preemptions_below: int | None = None  # all schedules with fewer preemptions were tried; None: all were
+    longest: int = 0  # choices in a schedule
+    random: list[dict[str, Any]] = field(default_factory=list)  # of each depth: schedules, found_with
+    diverged: list[dict[str, Any]] = field(default_factory=list)
+    interrupted: bool = False
+    idle: list[str] = field(default_factory=list)  # workers that had nothing to put in order in any schedule
+    seconds: float = 0.0
+    shown_seconds: float | None = None  # from the start of the search until the first violation was known
+    chosen: dict[int, tuple[Offer, ...]] = field(default_factory=dict)  # of each schedule, by number
+    # What the workers' operations came to, but for the names of workers that run the same program → schedules that came to it.
+    outcomes: Counter[bytes] = field(default_factory=Counter)
+
+
+# Judges what was recorded so far: for each invariant that is broken, the schedules that break it.
+Look = Callable[[], Mapping[str, Sequence[int]]]
+
+
+@dataclass
+class Explorer:
+    """Carries schedules out until there are none left or time is up, and says from time to time what was found."""
+
+    workers: Workers
+    restore: Callable[[], None]
+    recall: Callable[[int], None]  # writes what happened before every schedule into the history of one
+    look: Look
+    say: Callable[[str], None]
+    found: Explored = field(default_factory=Explored)
+    _number: int = 0
+    _started: float = 0.0
+    _look_at: float = 0.0
+
+    def explore(
+        self, budget_seconds: float, seed: int, *, reduced: bool = True, stop_when_found: bool = False
+    ) -> Explored:
+        """Try every schedule; where the budget is too small, spend the rest of it on random ones.
+
+        Ctrl-C ends the search after the schedule at hand, and a second one at once.
+        """
+        with self._interruptible():
+            self._explore(budget_seconds, seed, reduced=reduced, stop_when_found=stop_when_found)
+        return self.found
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.getsignal(signal.SIGINT)
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            if self.found.interrupted and callable(before):
+                before(number, frame)
+            self.found.interrupted = True
+
+        signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _explore(self, budget_seconds: float, seed: int, *, reduced: bool, stop_when_found: bool) -> None:
+        self._warm_up()
+        self._started = time.monotonic()
+        self._look_at = self._started + FIRST_LOOK_SECONDS
+        every = Exhaustive(reduced=reduced)
+        self._try(every, until=self._started + SHARE_OF_ALL * budget_seconds, stop=stop_when_found)
+        self.found.exhausted = every.left == 0 and not self.found.diverged
+        self.found.preemptions_below = every.preemptions
+        over = self.found.interrupted or (stop_when_found and self.found.shown_seconds is not None)
+        if every.left and not over:
+            self.say(f"{self.found.schedules:,} schedules, and not all: going on with random ones")
+            for number, depth in enumerate(DEPTHS, 1):
+                search = Pct(len(self.workers.workers), self.found.longest, depth, seed)
+                share = SHARE_OF_ALL + (1 - SHARE_OF_ALL) * number / len(DEPTHS)
+                self._try(search, until=self._started + share * budget_seconds, stop=stop_when_found)
+                self.found.random.append({"depth": depth, "schedules": search.tried, "found_with": search.found_with})
+        if every.left:
+            self.found.stands_for = None
+        self.found.seconds = time.monotonic() - self._started
+        moved = {offer.worker for chosen in self.found.chosen.values() for offer in chosen}
+        self.found.idle = [worker.name for place, worker in enumerate(self.workers.workers) if place not in moved]
+
+    def replay(self, given: Replay) -> list[dict[str, Any]]:
+        """Carry one schedule out, recorded as schedule 1, then repeat it as `report` does."""
+        found = self.found
+        self._started = time.monotonic()
+        self._warm_up()
+        attempt = Given(given.choices, given.said, 1).next()
+        assert attempt is not None  # noqa: S101  # it gives one
+        schedule = self._once(attempt)
+        if schedule is None:
+            return []
+        self._count(schedule)
+        found.seconds = time.monotonic() - self._started
+        found.stands_for, found.preemptions_below = None, None
+        if given.invariant not in self.look():
+            found.diverged.append(
+                {
+                    "schedule": 1,
+                    "expected": f"{given.invariant} to be broken",
+                    "got": "a schedule that breaks nothing of the kind",
+                }
+            )
+        repeated = repeat(self.workers, self.restore, schedule.chosen)
+        return [{"invariant": given.invariant, "schedule": 1, "schedules": 1, **repeated}]
+
+    def _warm_up(self) -> None:
+        warm_up = Given((), (), WARM_UP)
+        while (attempt := warm_up.next()) is not None:
+            self.restore()
+            self.workers.carry_out(attempt, None)
+
+    def _try(self, search: Search, until: float, *, stop: bool) -> None:
+        while time.monotonic() < until and (attempt := search.next()) is not None:
+            if self.found.interrupted or (stop and self.found.shown_seconds is not None):
+                return
+            schedule = self._once(attempt)
+            if schedule is not None and isinstance(search, Exhaustive):
+                self._count(schedule)
+            if time.monotonic() >= self._look_at:
+                self._glance()
+
+    def _once(self, attempt: Attempt) -> Schedule | None:
+        self._number += 1
+        self.restore()
+        self.recall(self._number)
+        try:
+            schedule = self.workers.carry_out(attempt, self._number)
+        except Diverged as error:
+            self.found.diverged.append({"schedule": self._number, "expected": error.expected, "got": error.got})
+            return None
+        self.found.chosen[self._number] = schedule.chosen
+        return schedule
+
+    def _count(self, schedule: Schedule) -> None:
+        found = self.found
+        if schedule.redundant:
+            found.redundant += 1
+            return
+        found.schedules += 1
+        alike = sorted(
+            (worker.twin, orjson.dumps(answers))
+            for worker, answers in zip(self.workers.workers, schedule.answers, strict=False)
+        )
+        found.outcomes[b"[" + b",".join(answers for _, answers in alike) + b"]"] += 1
+        found.longest = max(found.longest, len(schedule.chosen))
+        if found.stands_for is not None:
+            number = orders(schedule.chosen)
+            found.stands_for = None if number is None else found.stands_for + number
+
+    def _glance(self) -> None:
+        """Look for violations so far; the longer it takes, the later again."""
+        began = time.monotonic()
+        broken = self.look()
+        if broken and self.found.shown_seconds is None:
+            self.found.shown_seconds = time.monotonic() - self._started
+            for invariant, schedules in broken.items():
+                self.say(
+                    f"{invariant} broken by schedule {min(schedules)}, {self.found.shown_seconds:.1f} s after the start"
+                )
+        elif not broken:
+            self.say(f"{self.found.schedules:,} schedules, nothing found")
+        self._look_at = time.monotonic() + max(2 * (began - self._started), 10 * (time.monotonic() - began))
+
+    def report(self) -> list[dict[str, Any]]:
+        """Repeat, for each invariant that is broken, the schedule with the fewest preemptions that breaks it; give it as it went.
+
+        `same` counts the repetitions with the same steps and the same answers.
+        """
+        broken = self.look()
+        if broken and self.found.shown_seconds is None:
+            self.found.shown_seconds = time.monotonic() - self._started
+        repeated: dict[int, dict[str, Any]] = {}
+        for number in {min(schedules) for schedules in broken.values()}:
+            repeated[number] = repeat(self.workers, self.restore, self.found.chosen[number])
+        return [
+            {"invariant": name, "schedule": min(schedules), "schedules": len(schedules), **repeated[min(schedules)]}
+            for name, schedules in broken.items()
+        ]
+
+
+def repeat(
+    workers: Workers, restore: Callable[[], None], chosen: Sequence[Offer], times: int = REPEATS
+) -> dict[str, Any]:
+    """Carry one schedule out again and again, unrecorded: how it went first, and how many times it went the same."""
+    search = Given([offer.worker for offer in chosen], [offer.what for offer in chosen], times)
+    went: list[Schedule] = []
+    diverged: list[dict[str, str]] = []
+    while (attempt := search.next()) is not None:
+        restore()
+        try:
+            went.append(workers.carry_out(attempt, None))
+        except Diverged as error:
+            diverged.append({"expected": error.expected, "got": error.got})
+    first = went[0] if went else None
+    alike = [
+        each for each in went if first is not None and (each.chosen, each.answers) == (first.chosen, first.answers)
+    ]
+    return {
+        "times": times,
+        "same": len(alike),
+        "diverged": diverged[:1],
+        "choices": [offer.worker for offer in chosen],
+        "said": [offer.what for offer in chosen],
+        "workers": [worker.name for worker in workers.workers],
+        "steps": [_told(step) for step in first.steps] if first else [],
+        "answers": list(first.answers) if first else [],
+    }
+
+
+def _told(step: Step) -> dict[str, Any]:
+    return {
+        "worker": step.worker,
+        "what": step.what,
+        "blocked_by": list(step.blocked_by),
+        "forced": step.forced,
+        "ran": [
+            {"worker": worker, "connection": ran.connection, "kind": ran.kind, "shape": ran.shape, "error": ran.error}
+            for worker, ran in step.ran
+        ],
+    }
+
+
+class Recall:
+    """What happened before every schedule, written into the history of each: the operations of the file of one process."""
+
+    def __init__(self, file: Path) -> None:
+        """Take the operations out of the file, which is read to its end; they are no schedule of their own."""
+        events = [orjson.loads(line) for line in file.read_bytes().splitlines()]
+        self._events = [event for event in events if "op" in event]
+        self._operations = max((event["op"] for event in self._events), default=0)
+        rest = [event for event in events if "op" not in event]
+        file.write_bytes(b"".join(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE) for event in rest[:1]))
+        self._file = file.open("ab", buffering=0)
+        self._end = rest[1:]
+
+    def __call__(self, schedule: int) -> None:
+        """Write it as part of a schedule, whose number counts from 1."""
+        before = (schedule - 1) * self._operations
+        lines = [
+            orjson.dumps({**event, "op": event["op"] + before, "schedule": schedule}, option=orjson.OPT_APPEND_NEWLINE)
+            for event in self._events
+        ]
+        self._file.write(b"".join(lines))
+
+    def end(self) -> None:
+        """Say that the process had ended."""
+        self._file.write(b"".join(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE) for event in self._end))
+        self._file.close()
+
+
+def told(found: Explored) -> dict[str, Any]:
+    """Say as plain values what an exploration came to."""
+    return {
+        "schedules": found.schedules,
+        "exhausted": found.exhausted,
+        "redundant": found.redundant,
+        "stands_for": found.stands_for,
+        "preemptions_below": found.preemptions_below,
+        "longest": found.longest,
+        "random": found.random,
+        "diverged": found.diverged[:3],
+        "divergences": len(found.diverged),
+        "outcomes": [
+            {"answers": orjson.loads(answers), "schedules": number}
+            for answers, number in sorted(found.outcomes.items(), key=lambda item: (-item[1], item[0]))[:OUTCOMES_KEPT]
+        ],
+        "seconds": round(found.seconds, 3),
+        "shown_seconds": None if found.shown_seconds is None else round(found.shown_seconds, 3),
+    }
+
+
+def doubts(found: Explored, reported: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what keeps an exploration from being believed."""
+    problems = []
+    if found.interrupted:
+        problems.append(f"Interrupted after {found.schedules:,} schedules; what they showed is kept.")
+    if found.idle:
+        problems.append(f"{', '.join(found.idle)} ran no operation in any schedule.")
+    if found.diverged:
+        first = found.diverged[0]
+        problems.append(
+            f"{len(found.diverged)} of {found.schedules + len(found.diverged):,} schedules did not go as they had begun before: in "
+            f"schedule {first['schedule']} {first['expected']!r} was expected and {first['got']!r} came. Something else than the order of "
+            "statements decides what the system does: a clock, chance, or what it remembers."
+        )
+    problems += [
+        f"Schedule {each['schedule']}, which breaks {each['invariant']}, went the same in {each['same']} of {each['times']} repetitions."
+        for each in reported
+        if each["same"] < each["times"]
+    ]
+    return problems

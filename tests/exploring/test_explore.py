@@ -1,0 +1,219 @@
+"""`contend explore` and `contend replay` as a user runs them: real processes, real SQLite files, the real embedded Postgres."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+QUEUES = Path(__file__).with_name("queues.py")
+COMMAND = [sys.executable, "-m", "contend"]
+Json = dict[str, Any]
+
+
+def contend(*words: object, cwd: Path) -> tuple[int, Json, str]:
+    """Run a command with --json; give the exit status, the document's only result, and what else was said."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, words), "--json"], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+    document = json.loads(done.stdout) if done.stdout else {"results": [{}]}
+    (result,) = document["results"]
+    return done.returncode, {**result, "bundle": document.get("bundle")}, done.stderr
+
+
+def explore(system: str, *words: object, cwd: Path) -> tuple[int, Json, str]:
+    system = system if ":" in system else f"{QUEUES}:{system}"
+    return contend("explore", "claim-race", "--system", system, "--seed", 1, *words, cwd=cwd)
+
+
+def broken(result: Json) -> list[str]:
+    return [finding["invariant"] for finding in result["findings"]]
+
+
+@pytest.mark.parametrize(
+    ("system", "database"),
+    [
+        ("reference:immediate-batch", "sqlite"),
+        ("reference:immediate-batch", "sqlite-rollback"),
+        ("reference:update-returning", "sqlite"),
+        ("reference:compare-and-set", "sqlite"),
+        ("reference:skip-locked", "postgres"),
+        ("reference:skip-locked-cte", "postgres"),
+        ("reference:for-update", "postgres"),
+    ],
+)
+def test_a_right_claim_passes_every_schedule(system: str, database: str, tmp_path: Path) -> None:
+    status, result, said = explore(system, "--database", database, cwd=tmp_path)
+    assert (status, result["verdict"]) == (0, "pass"), (result["reasons"], said)
+    assert result["coverage"]["exhausted"] is True
+    assert result["coverage"]["control"] == "caught"
+    assert result["coverage"]["schedules"] >= 1
+    assert result["mode"] == "explore"
+
+
+@pytest.mark.parametrize(
+    ("system", "database", "invariant"),
+    [
+        ("reference:select-then-update", "sqlite", "no-double-claim"),
+        ("reference:select-then-update", "sqlite-rollback", "no-double-claim"),
+        ("reference:select-then-update", "postgres", "no-double-claim"),
+        ("reference:scalar-subquery", "postgres", "no-double-claim"),
+        ("Legacy", "sqlite", "no-double-claim"),
+        ("Alchemy", "sqlite", "no-double-claim"),
+        ("Upgrading", "sqlite", "lock-errors"),
+        ("reference:deferred-batch", "sqlite", "lock-errors"),
+    ],
+)
+def test_a_wrong_claim_is_shown_in_its_shortest_schedule(
+    system: str, database: str, invariant: str, tmp_path: Path
+) -> None:
+    status, result, said = explore(system, "--database", database, "--batch", 1, cwd=tmp_path)
+    assert status == 1, (result.get("reasons"), said)
+    assert invariant in broken(result)
+    assert result["coverage"]["exhausted"] is True
+    schedule = next(each for each in result["series"]["schedules"] if each["invariant"] == invariant)
+    assert (schedule["same"], schedule["times"]) == (10, 10)
+    switches = sum(a != b for a, b in zip(schedule["choices"], schedule["choices"][1:], strict=False))
+    assert switches <= 3
+    assert "went the same 10 of 10 times" in said
+
+
+def test_a_violation_is_replayed_from_its_bundle(tmp_path: Path) -> None:
+    _, result, said = explore("Naive", cwd=tmp_path)
+    line = result["findings"][0]["replay"]
+    assert line.startswith("contend replay ")
+    assert line in said
+    status, again, _ = contend(*line.split()[1:], cwd=tmp_path)
+    assert (status, broken(again)) == (1, broken(result))
+    first, second = (each["series"]["schedules"][0] for each in (result, again))
+    assert second["steps"] == first["steps"]
+    assert (second["same"], second["times"]) == (10, 10)
+
+
+def test_a_replay_of_a_system_that_was_mended_says_where_it_went_otherwise(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(QUEUES.read_text())
+    _, result, _ = explore(f"{mine}:Naive", cwd=tmp_path)
+    mine.write_text(QUEUES.read_text() + "\n\nNaive = Locking\n")
+    status, again, _ = contend("replay", result["bundle"], cwd=tmp_path)
+    assert (status, again["verdict"]) == (2, "inconclusive")
+    assert "did not go as they had begun before" in " ".join(again["reasons"])
+
+
+def test_the_reduction_loses_nothing_on_a_real_database(tmp_path: Path) -> None:
+    def outcomes(result: Json) -> list[str]:
+        return sorted(json.dumps(each["answers"]) for each in result["series"]["exploration"][0]["outcomes"])
+
+    for system, words in (("Naive", ("--batch", 2)), ("Locking", ("--workers", 3)), ("Upgrading", ())):
+        _, fewer, _ = explore(system, *words, cwd=tmp_path)
+        _, every, _ = explore(system, *words, "--option", "reduced=false", cwd=tmp_path)
+        assert outcomes(fewer) == outcomes(every)
+        assert fewer["coverage"]["schedules"] < every["coverage"]["schedules"]
+        assert fewer["coverage"]["schedules"] + fewer["coverage"]["saved"] == every["coverage"]["schedules"]
+        assert broken(fewer) == broken(every)
+
+
+def test_who_waits_for_whom_is_asked_of_the_database(tmp_path: Path) -> None:
+    _, result, said = explore(
+        "reference:scalar-subquery", "--database", "postgres", "--jobs", 1, "--batch", 1, cwd=tmp_path
+    )
+    schedule = result["series"]["schedules"][0]
+    assert schedule["choices"] == [0, 1, 0, 1]
+    assert schedule["steps"][1]["blocked_by"] == ["w0"]
+    assert "blocked by w0" in said
+
+
+def test_where_there_are_too_many_schedules_it_says_what_it_covered(tmp_path: Path) -> None:
+    words = ("--workers", 4, "--batch", 3, "--budget", 4)
+    status, result, said = explore("reference:compare-and-set", *words, cwd=tmp_path)
+    coverage = result["coverage"]
+    assert (status, coverage["exhausted"]) == (0, False), result["reasons"]
+    assert coverage["schedules"] > 100
+    assert (coverage["depth"], 0 < coverage["found_with"] < 1) == (3, True)
+    assert coverage["preemptions"] >= 0
+    assert "not all" in said
+
+
+@pytest.mark.parametrize(
+    ("system", "said"),
+    [
+        ("Threaded", "used the database from two threads at once"),
+        ("Endless", "a schedule had not ended after"),
+        ("Asleep", "neither stopped nor waited for a lock within 1 s"),
+        ("Dying", "died in the middle of a schedule"),
+        ("Leaking", "leave a transaction open"),
+        ("Moody", "did not go as they had begun before"),
+    ],
+)
+def test_what_cannot_be_explored_is_inconclusive_and_says_why(system: str, said: str, tmp_path: Path) -> None:
+    status, result, _ = explore(system, "--option", "step_seconds=1", "--budget", 5, cwd=tmp_path)
+    assert said.lower() in " ".join(result["reasons"]).lower()
+    assert (status, result["verdict"], broken(result)) == (2, "inconclusive", [])
+
+
+def test_one_worker_has_nobody_to_contend_with(tmp_path: Path) -> None:
+    status, result, _ = explore("reference:immediate-batch", "--workers", 1, cwd=tmp_path)
+    assert (status, result["verdict"], broken(result)) == (2, "inconclusive", [])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["explore", "claim-race"], "Missing option '--system'"),
+        (["explore", "claim-race", "--system", "reference:skip-locked", "--workers", "0"], "0 is not in the range"),
+        (["explore", "no-such", "--system", "reference:skip-locked"], "no-such"),
+        (
+            ["explore", "claim-race", "--system", "reference:skip-locked", "--database", "sqlite"],
+            "does not run on sqlite",
+        ),
+        (["replay", "nowhere"], "does not exist"),
+    ],
+)
+def test_bad_input_is_one_sentence(words: list[str], said: str, tmp_path: Path) -> None:
+    done = subprocess.run([*COMMAND, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 254
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_finding_of_a_race_has_no_schedule_to_replay(tmp_path: Path) -> None:
+    words = ("run", "claim-race", "--system", "reference:select-then-update", "--database", "sqlite", "--jobs", 60)
+    status, result, _ = contend(*words, cwd=tmp_path)
+    assert status == 1
+    done = subprocess.run(
+        [*COMMAND, "replay", result["bundle"]], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, "comes of no exploration" in done.stderr) == (254, True)
+
+
+def test_an_exploration_that_is_interrupted_keeps_what_it_found_and_leaves_nothing(tmp_path: Path) -> None:
+    running = subprocess.Popen(
+        [*COMMAND, "explore", "claim-race", "--system", f"{QUEUES}:Naive", "--workers", "4", "--batch", "4", "--json"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip  # as a user would write it
+    assert running.stderr is not None
+    for line in running.stderr:
+        if "broken by schedule" in line:
+            break
+    mine = psutil.Process(running.pid).children(recursive=True)
+    assert len(mine) >= 5
+    os.killpg(running.pid, signal.SIGINT)
+    out, _ = running.communicate(timeout=60)
+    document = json.loads(out)
+    (result,) = document["results"]
+    assert running.returncode == 1
+    assert "no-double-claim" in broken(result)
+    assert result["coverage"]["exhausted"] is False
+    assert "Interrupted after" in json.dumps(result["evidence"])
+    until = time.monotonic() + 10
+    while any(process.is_running() for process in mine) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not [process for process in mine if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
