@@ -25,7 +25,7 @@ from typing import IO, Any, ClassVar, Final, cast
 
 import gevent
 import gevent.event
-from locust import User, constant, events, stats, task
+from locust import User, constant, events, runners, stats, task
 from locust.env import Environment
 from locust.exception import StopUser
 from locust.rpc import Message
@@ -46,6 +46,7 @@ FINISH_SECONDS: Final = 60.0  # for all users to finish their turns before Locus
 STOP_SECONDS: Final = 2.0  # for the same when users are stopped on the screen; a worker is not ready again before that
 LOOK_SECONDS: Final = 0.05
 FIRST_QUESTIONS: Final = 10  # of a worker on another machine, about the master's time
+MASTER_SECONDS: Final = 15  # without a word of the master, after which a worker gives up; it speaks every second
 SEND_SECONDS: Final = 0.5  # between two pieces of history that a worker on another machine sends
 
 
@@ -54,6 +55,7 @@ def three_digits(milliseconds: float) -> float:
     return float(f"{milliseconds:.3g}")
 
 
+runners.MASTER_HEARTBEAT_TIMEOUT = MASTER_SECONDS  # read each time; Locust's own is a minute
 stats.bucket_response_time = three_digits  # type: ignore[assignment]  # made to be replaced; in master and workers alike
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -242,22 +244,34 @@ def start(*words: object, cwd: Path) -> subprocess.Popen[str]:
     )  # fmt: skip  # as a user would write it
 
 
+def listen(port: int) -> None:
+    """Wait until somebody listens at a port."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """SIGKILL a process and all it has started."""
+    for each in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+
+
 def apart(cwd: Path, port: int, *, killed: bool) -> tuple[subprocess.Popen[str], str, list[int]]:
     """Run a master and two workers, each for a machine of its own; give the master, its document, the workers' exit statuses."""
     master = start(
         "--master", "--master-bind-port", port, "--expect-workers", 2, "--users", 4, "--run-time", 5, "--json", cwd=cwd
     )
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            break
-        time.sleep(0.1)
+    listen(port)
     workers = [start("--worker", "--master-port", port, cwd=cwd) for _ in range(2)]
     if killed:
+        until = time.monotonic() + 60
         while time.monotonic() < until and len(list(cwd.glob("runs/latest/results/*/load/apart/m*/m?w1.ndjson"))) < 2:
             time.sleep(0.1)
-        for process in [*psutil.Process(workers[1].pid).children(recursive=True), psutil.Process(workers[1].pid)]:
-            process.kill()
+        kill(workers[1])
     document, _ = master.communicate(timeout=150)
     for worker in workers:
         worker.communicate(timeout=60)
@@ -286,6 +300,23 @@ def test_a_worker_that_is_killed_makes_a_load_inconclusive_and_accuses_nobody(po
     (result,) = json.loads(told)["results"]
     assert result["findings"] == []
     assert "never said how it ended" in " ".join(result["reasons"])
+
+
+def test_a_worker_that_loses_its_master_says_so_and_keeps_what_its_users_did(port: int, tmp_path: Path) -> None:
+    master = start("--master", "--master-bind-port", port, "--users", 2, "--run-time", 60, cwd=tmp_path)
+    listen(port)
+    worker = start("--worker", "--master-port", port, cwd=tmp_path)
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not list(tmp_path.glob("runs/latest/results/*/load/apart/m*/m?w0.ndjson")):
+        time.sleep(0.1)
+    kill(master)
+    master.communicate(timeout=30)
+    _, said = worker.communicate(timeout=60)
+    assert worker.returncode == 2
+    kept = re.search(r"went away before the users had finished\. What they did is kept in (\S+)\.", said)
+    assert kept is not None, said
+    assert any('"claim"' in file.read_text() for file in Path(kept[1]).glob("*.ndjson"))
+    shutil.rmtree(Path(kept[1]).parent)
 
 
 def test_what_workers_elsewhere_cannot_do_is_one_sentence(port: int, tmp_path: Path) -> None:

@@ -222,6 +222,13 @@ def test_stretches_of_neighbours_widen_an_interval_and_must_fit() -> None:
         paired_ratio(logs, [1.0] * 18, seed=1, stretch=18)
 
 
+def test_neighbours_that_drift_together_count_for_less_than_as_many_pairs_that_do_not() -> None:
+    together = [1.2] * 8 + [1.0] * 8
+    scattered = [1.2, 1.0] * 8
+    drifted, shaken = (paired_ratio(a, [1.0] * 16, seed=1, stretch=4) for a in (together, scattered))
+    assert math.log(drifted.high / drifted.low) > 1.2 * math.log(shaken.high / shaken.low)
+
+
 def test_six_pairs_hold_every_order_once_each_followed_by_its_mirror_image() -> None:
     for seed in range(6):
         orders = [order_of(pair, seed) for pair in range(6)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import yaml
 
 from harness.invariants import judging
 from scenarios.catalogue import SCENARIOS
@@ -112,3 +114,18 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     code = f"import contend.cli, sys; print([name for name in '{heavy}'.split() if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_workflow_is_what_a_ci_server_can_read_and_runs_an_environment_that_exists() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/contend.yml").read_text())
+    assert set(workflow) >= {"name", True, "jobs"}  # YAML 1.1 reads the key `on` as true, as every such file has it
+    (job,) = workflow["jobs"].values()
+    assert job["runs-on"]
+    assert job["timeout-minutes"]
+    runs = [step["run"] for step in job["steps"] if "run" in step]
+    assert all("run" in step or "uses" in step for step in job["steps"])
+    tox = configparser.ConfigParser()
+    tox.read(ROOT / "tox.ini")
+    named = re.findall(r"tox -e (\w+)", " ".join(runs))
+    assert named
+    assert all(f"testenv:{name}" in tox for name in named)
