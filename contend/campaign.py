@@ -279,6 +279,8 @@ def plan(request: Request) -> Campaign:
     named = {name: systems.find(name) for name in request.systems}
     subjects = named or systems.catalogue_order()
     engines = {label_of(spec): databases.choose(spec) for spec in request.databases or EMBEDDED}
+    if request.mode == "explore":
+        engines = {label: databases.for_exploring(engine) for label, engine in engines.items()}
     seed = random.SystemRandom().randrange(1_000_000) if request.seed is None else request.seed
     cases: list[Case] = []
     skipped: list[Skipped] = []

@@ -179,7 +179,7 @@ def load(*, scenario: str, hand_out: bool, as_json: bool, options: dict[str, Any
 
 
 @cli.command()
-@click.argument("scenario", type=click.Choice(["claim-race"]), metavar="SCENARIO")
+@click.argument("scenario", type=click.Choice(["claim-race", "cleanup-churn", "atomic-submit"]), metavar="SCENARIO")
 @click.option("--system", required=True, metavar="S", help="As for `contend run`.")
 @click.option("--database", default="sqlite", show_default=True, metavar="D", help="As for `contend run`.")
 @click.option("--workers", type=click.IntRange(1, 8), help="Processes whose statements are put in order. [default: 2]")
@@ -200,7 +200,8 @@ def load(*, scenario: str, hand_out: bool, as_json: bool, options: dict[str, Any
 def explore(*, budget: float | None, as_json: bool, options: dict[str, Any], **asked: Any) -> int:
     """Run the system's own code one statement at a time, in every order its statements can have.
 
-    A violation is shown in the schedule with the fewest context switches, and repeated ten times before it is reported.
+    claim-race: workers claim once each. cleanup-churn: one cleans up by tag while the others claim. atomic-submit: one
+    submits a run while the others look for it. A violation is shown in the schedule with the fewest context switches, and repeated ten times before it is reported.
     """
     from contend import explore as explorations  # noqa: PLC0415  # see the module's caption
 

@@ -2,7 +2,7 @@
 
 A process stops before each operation of its program (`operation`) and before each statement that another could notice
 (`statement`). One word lets it on through whatever nobody notices and one statement that somebody may, to its next stop. It talks
-to `harness.runners.explore` in JSON over a pipe of its own:
+to `harness.runners.explore` in JSON, one message a line, over a line of its own:
 
     to the process     {"schedule":3,"phase":"main","free":false}
                                           begin the program; record what it does as schedule 3 (null: not at all); free: without a stop
@@ -21,15 +21,20 @@ whether a transaction of this process holds anything. `effect` is local, read or
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from harness.history import Phase
 from harness.protocols import Effect
 from harness.scenario import Reply
+
+SPIN_SECONDS: Final = 0.00005
+_MOST: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,64 @@ class Told:
     phase: Phase
 
 
-class Turnstile:
-    """One end of the pipe, in the explored process. Made by whoever explores and handed over when the process is started."""
+class Line:
+    """One end of the line between an explored process and whoever explores. Can be sent to a process that is being started.
 
-    def __init__(self, pipe: Any) -> None:
-        """`pipe` is a connection of `multiprocess`, so this can be sent to a process that is being started."""
-        self._pipe = pipe
+    Whoever waits looks again and again for `SPIN_SECONDS` before it sleeps: to be woken takes longer than most answers do.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._have = b""
+
+    @classmethod
+    def pair(cls) -> tuple[Line, Line]:
+        """Both ends of a new line."""
+        near, far = socket.socketpair()
+        return cls(near), cls(far)
+
+    def fileno(self) -> int:
+        """The file to wait for."""
+        return self._end.fileno()
+
+    def say(self, what: object) -> None:
+        """Send a message. Raises `OSError` where the other end is gone."""
+        self._end.sendall(orjson.dumps(what, default=str, option=orjson.OPT_APPEND_NEWLINE))
+
+    def hear(self, within: float | None = None) -> Any:
+        """Wait for the next message, at most `within` seconds. Raises `EOFError` where the other end is gone, `TimeoutError`."""
+        while b"\n" not in self._have:
+            more = self._receive(within)
+            if not more:
+                raise EOFError
+            self._have += more
+        line, _, self._have = self._have.partition(b"\n")
+        return orjson.loads(line)
+
+    def _receive(self, within: float | None) -> bytes:
+        until = time.perf_counter() + SPIN_SECONDS
+        try:
+            while True:
+                try:
+                    return self._end.recv(_MOST, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    if time.perf_counter() >= until:
+                        break
+            self._end.settimeout(within)
+            return self._end.recv(_MOST)
+        except ConnectionError:
+            return b""
+
+    def close(self) -> None:
+        """Close this end."""
+        self._end.close()
+
+
+class Turnstile:
+    """The line's end in the explored process. Made by whoever explores and handed over when the process is started."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
         self._turning = False  # within a schedule
         self._credit = 0  # statements that may pass
         self._ran: list[tuple[int, str, str, Effect, str | None]] = []
@@ -60,7 +117,7 @@ class Turnstile:
     def next_schedule(self) -> Told | None:
         """Wait for the next schedule; None: there is none any more."""
         try:
-            told = orjson.loads(self._pipe.recv_bytes())
+            told = self._line.hear()
         except EOFError:
             return None
         if told is None:
@@ -129,9 +186,9 @@ class Turnstile:
     def _stop(self, what: str, **more: Any) -> None:
         told = {"stop": what, "ran": self._ran, "open": bool(self._open), **more}
         self._ran = []
-        self._pipe.send_bytes(orjson.dumps(told, default=str))
+        self._line.say(told)
 
     def _hear(self) -> bool:
-        told = orjson.loads(self._pipe.recv_bytes())
+        told = self._line.hear()
         self._credit = 1
         return bool(told == "go")

@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
+from harness.protocols import JobId
 from harness.scenario import Client, Load, Part, Scenario, Stage
+from scenarios.atomic_submit import ATOMIC_SUBMIT, submit
 from scenarios.claim_race import CLAIM_RACE
 from scenarios.claiming import SETUP_SECONDS, claim_few, enqueue, install
+from scenarios.cleanup_churn import CLEANUP_CHURN
 
-# `budget` is in seconds, for one system; `reduced` leaves out schedules that would show nothing new; a worker that was
-# let on stops again within `step_seconds`.
+# `budget` is in seconds, for one system; `reduced` leaves out schedules that would show nothing new; a worker that was let on stops
+# again within `step_seconds`.
 OPTIONS: Final[Mapping[str, Any]] = {"budget": 60.0, "reduced": True, "step_seconds": 10.0}
+TAG: Final = "contend"  # of the jobs `enqueue` makes
 
 
 def claim_then_complete(client: Client, batch: int) -> Iterator[None]:
-    """Claim once; complete what was claimed when all have claimed."""
+    """Claim once; complete what was claimed when all have done their part."""
     reply = client.claim(batch)
     yield
     if reply.handles:
         client.complete(reply.handles)
+
+
+def claim_then_look(client: Client, batch: int) -> Iterator[None]:
+    """Claim once; look whether what was claimed is still there when all have done their part, and complete it."""
+    reply = client.claim(batch)
+    yield
+    client.status_all()
+    if reply.handles:
+        client.complete(reply.handles)
+
+
+def clean(client: Client) -> None:
+    """Delete what is not running."""
+    client.clean_by_tag(TAG)
+
+
+def look(client: Client, after: JobId) -> None:
+    """Look at the status of all, then for the run after one that is known, where ids are numbers."""
+    if client.offers("status_all"):
+        client.status_all()
+    if isinstance(after, int):
+        client.read_run(after + 1)
 
 
 def drain(client: Client, batch: int, jobs: int) -> None:
@@ -31,7 +58,13 @@ def drain(client: Client, batch: int, jobs: int) -> None:
         client.complete(reply.handles)
 
 
-def prepare(stage: Stage, setup: str) -> None:
+def look_at_all(client: Client) -> None:
+    """Read what is left, where it can be read."""
+    if client.offers("status_all"):
+        client.status_all()
+
+
+def fill(stage: Stage, setup: str) -> None:
     """Install, then fill the queue, with what the planner knows of it from when it held one job: see `claiming.prepare`."""
     stage.insist(setup, install, within=SETUP_SECONDS, phase="setup")
     stage.insist(setup, enqueue, within=SETUP_SECONDS, phase="setup", jobs=1)
@@ -40,30 +73,67 @@ def prepare(stage: Stage, setup: str) -> None:
     stage.insist(setup, enqueue, within=SETUP_SECONDS, phase="setup", jobs=stage.load.jobs)
 
 
-def explore_claims(stage: Stage) -> None:
+def claims(stage: Stage, setup: str) -> Sequence[Part]:
     """Workers claim once each, from one queue."""
-    load = stage.load
-    stage.explore(
-        prepare,
-        [Part(f"w{number}", claim_then_complete, {"batch": load.batch}) for number in range(load.workers)],
-        Part("quiet", drain, {"batch": max(load.jobs, load.batch), "jobs": load.jobs}),
+    fill(stage, setup)
+    return [
+        Part(f"w{number}", claim_then_complete, {"batch": stage.load.batch}) for number in range(stage.load.workers)
+    ]
+
+
+def clean_up(stage: Stage, setup: str) -> Sequence[Part]:
+    """One worker cleans up by tag while the others claim."""
+    fill(stage, setup)
+    others = range(1, stage.load.workers)
+    return [Part("w0", clean), *(Part(f"w{each}", claim_then_look, {"batch": stage.load.batch}) for each in others)]
+
+
+def submits(stage: Stage, setup: str) -> Sequence[Part]:
+    """One worker submits a run while the others look for it."""
+    stage.insist(setup, install, within=SETUP_SECONDS, phase="setup")
+    known = stage.insist(setup, submit, within=SETUP_SECONDS, phase="setup", size=stage.load.batch)
+    others = range(1, stage.load.workers)
+    return [
+        Part("w0", submit, {"size": stage.load.batch}),
+        *(Part(f"w{each}", look, {"after": known}) for each in others),
+    ]
+
+
+def explore(stage: Stage, prepare: Callable[[Stage, str], Sequence[Part]], *, drained: bool) -> None:
+    """Have the parts that `prepare` gives carried out in every order; after each, the queue is drained or looked at."""
+    jobs, batch = stage.load.jobs, stage.load.batch
+    quiet = Part("quiet", drain, {"batch": max(jobs, batch), "jobs": jobs}) if drained else Part("quiet", look_at_all)
+    stage.explore(prepare, quiet)
+
+
+def _exploration(
+    raced: Scenario, prepare: Callable[[Stage, str], Sequence[Part]], *without: str, drained: bool = False
+) -> Scenario:
+    """Explore what a scenario is about, judged by its invariants but for those that need more than a few operations."""
+    return Scenario(
+        name=raced.name,
+        claim=raced.claim,
+        drive=partial(explore, prepare=prepare, drained=drained),
+        invariants=tuple(name for name in raced.invariants if name not in ("witness-agrees", *without)),
+        evidence=("processes-ended", "operations-accounted", "control-caught"),
+        control=raced.control,
+        loads={
+            "quick": Load(workers=2, jobs=4, batch=2, options=OPTIONS),
+            "full": Load(workers=3, jobs=6, batch=2, options=OPTIONS),
+        },
+        needs=raced.needs,
+        databases=raced.databases,
+        mode="explore",
+        witnessed=False,
+        applies=raced.applies,
     )
 
 
-CLAIM_EXPLORATION = Scenario(
-    name=CLAIM_RACE.name,
-    claim=CLAIM_RACE.claim,
-    drive=explore_claims,
-    invariants=tuple(name for name in CLAIM_RACE.invariants if name not in ("witness-agrees", "every-worker-served")),
-    evidence=("processes-ended", "operations-accounted", "control-caught"),
-    control=CLAIM_RACE.control,
-    loads={
-        "quick": Load(workers=2, jobs=4, batch=2, options=OPTIONS),
-        "full": Load(workers=3, jobs=6, batch=2, options=OPTIONS),
-    },
-    needs=CLAIM_RACE.needs,
-    mode="explore",
-    witnessed=False,
-    applies=CLAIM_RACE.applies,
-)
-EXPLORATIONS: Final[dict[str, Scenario]] = {each.name: each for each in (CLAIM_EXPLORATION,)}
+EXPLORATIONS: Final[dict[str, Scenario]] = {
+    each.name: each
+    for each in (
+        _exploration(CLAIM_RACE, claims, "every-worker-served", drained=True),
+        _exploration(CLEANUP_CHURN, clean_up, "delete-one-transaction", "submit-atomic", drained=True),
+        _exploration(ATOMIC_SUBMIT, submits, "statement-budget"),
+    )
+}

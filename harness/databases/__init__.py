@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
+from harness.databases.filesystem import file_system_type
 from harness.databases.postgres import Postgres
 from harness.databases.sqlite import Sqlite
 from harness.errors import UnknownName
@@ -14,7 +18,12 @@ DATABASES: Final[Mapping[str, Database]] = {
     "sqlite": Sqlite(journal_mode="wal"),
     "sqlite-rollback": Sqlite(journal_mode="delete"),
     "postgres": Postgres(),
+    "postgres-repeatable-read": Postgres(settings={"default_transaction_isolation": "repeatable read"}),
+    "postgres-serializable": Postgres(settings={"default_transaction_isolation": "serializable"}),
 }
+MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it, or refused where it is not ours
+# What an exploration may do without: each schedule begins anew, so nothing need outlive the server; and a deadlock is nothing but one.
+EXPLORING: Final[Mapping[str, str]] = {"synchronous_commit": "off", "deadlock_timeout": "50ms"}
 URL_SCHEMES: Final = ("postgresql://", "postgres://")
 
 
@@ -25,3 +34,12 @@ def choose(spec: str) -> Database:
     if spec not in DATABASES:
         raise UnknownName("database", spec.partition("://")[0], [*DATABASES, "postgresql://…"])
     return DATABASES[spec]
+
+
+def for_exploring(engine: Database) -> Database:
+    """Give the engine as an exploration wants it: nothing waits for a disk, and a deadlock is ended as soon as it can be told."""
+    if isinstance(engine, Postgres):
+        return replace(engine, settings={**engine.settings, **EXPLORING})
+    if isinstance(engine, Sqlite) and file_system_type(MEMORY) == "tmpfs" and os.access(MEMORY, os.W_OK):
+        return replace(engine, folder=MEMORY / f"contend-{os.geteuid()}")
+    return engine

@@ -41,12 +41,14 @@ RECORDED: Final = (
 class Postgres:
     """The engine `postgres`. With `url`, databases of our own are made on that server; without, our own cluster starts.
 
-    `binaries` and `folder` are for the cluster: which programs, and the place for runs and what is kept between them.
+    `binaries` and `folder` are for the cluster: which programs, and the place for runs and what is kept between them. `settings` are
+    what each of our databases says to whoever connects (ALTER DATABASE … SET).
     """
 
     url: str | None = field(default=None, repr=False)  # holds a password
     binaries: Binaries | None = None
     folder: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
     name: str = field(default="postgres", init=False)
 
     @contextlib.contextmanager
@@ -61,7 +63,7 @@ class Postgres:
                 admin, url, origin, file_system = self.url, self.url, GIVEN, "unknown"
             # Our databases are named after this session: while it lives, no other contend takes them for abandoned.
             session = stack.enter_context(_connect(admin))
-            yield PostgresServer(admin, url, origin, file_system, _settle(session))
+            yield PostgresServer(admin, url, origin, file_system, _settle(session), self.settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class PostgresServer:
     origin: str
     file_system: str
     prefix: str
+    settings: Mapping[str, str] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
 
     def conditions(self) -> Mapping[str, str]:
@@ -140,6 +143,11 @@ class PostgresServer:
                     f"The database to be copied is still in use: {str(error).splitlines()[0]}. "
                     "Expected its preparing process to be gone; does the system leave a process of its own behind?"
                 ) from error
+            for setting, value in self.settings.items():
+                with contextlib.suppress(
+                    psycopg.errors.InsufficientPrivilege
+                ):  # a role's of a server given, for deadlock_timeout
+                    connection.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'".encode())
         try:
             yield _with_database(self.url, name)
         finally:

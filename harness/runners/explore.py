@@ -25,6 +25,7 @@ from harness.errors import RunAbandoned
 from harness.protocols import Effect, Held, Ran
 from harness.runners.search import Attempt, Diverged, Exhaustive, Given, Offer, Pct, Search, orders
 from harness.scenario import Client, Program
+from harness.turnstile import SPIN_SECONDS, Line
 
 DRAIN_SECONDS: Final = 30.0
 DEADLOCK_SECONDS: Final = 10.0  # within which the database ends a deadlock
@@ -71,7 +72,7 @@ class Schedule:
 @dataclass
 class _Worker:
     name: str
-    pipe: Any
+    line: Line
     twin: int
     state: Literal["starting", "running", "held", "blocked", "done"] = "starting"
     what: str = ""
@@ -97,15 +98,15 @@ class Workers:
     def __init__(
         self,
         names: Sequence[str],
-        pipes: Mapping[str, Any],
+        lines: Mapping[str, Line],
         twins: Mapping[str, int],
         *,
         held: Held,
-        quiet: Any,
+        quiet: Line,
         step_seconds: float,
     ) -> None:
-        """`quiet` is the pipe of the process that drains the queue; within `step_seconds` one that was let on stops or is blocked."""
-        self.workers = [_Worker(name, pipes[name], twins[name]) for name in names]
+        """`quiet` is the line to the process that drains the queue; within `step_seconds` one that was let on stops or is blocked."""
+        self.workers = [_Worker(name, lines[name], twins[name]) for name in names]
         self._named = {worker.name: worker for worker in self.workers}
         self._held = held
         self._quiet = quiet
@@ -114,7 +115,7 @@ class Workers:
     def __enter__(self) -> Self:
         self._selector = DefaultSelector()
         for worker in self.workers:
-            self._selector.register(worker.pipe.fileno(), EVENT_READ, lambda worker=worker: self._hear(worker))
+            self._selector.register(worker.line.fileno(), EVENT_READ, lambda worker=worker: self._hear(worker))
         self._held.attend(self._selector, self)
         return self
 
@@ -125,8 +126,8 @@ class Workers:
         once it has given up.
         """
         gone: list[str] = []
-        ready: list[bytes] = []
-        self._selector.register(self._quiet.fileno(), EVENT_READ, lambda: ready.append(self._quiet.recv_bytes()))
+        ready: list[Any] = []
+        self._selector.register(self._quiet.fileno(), EVENT_READ, lambda: ready.append(self._quiet.hear()))
         for name, file in failed.items():
             self._selector.register(file, EVENT_READ, lambda name=name: gone.append(name))
         deadline = time.monotonic() + within
@@ -143,9 +144,11 @@ class Workers:
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         for worker in self.workers:
             with contextlib.suppress(OSError):  # it died
-                worker.pipe.send_bytes(b"null")
+                worker.line.say(None)
+            worker.line.close()
         with contextlib.suppress(OSError):
-            self._quiet.send_bytes(b"null")
+            self._quiet.say(None)
+        self._quiet.close()
         self._selector.close()
 
     # What the gate tells.
@@ -166,7 +169,7 @@ class Workers:
 
     def _hear(self, worker: _Worker) -> None:
         try:
-            told = orjson.loads(worker.pipe.recv_bytes())
+            told = worker.line.hear()
         except (EOFError, OSError):
             raise RunAbandoned(f"{worker.name} died in the middle of a schedule. See its log in the bundle.") from None
         worker.ran += [Ran(*each) for each in told["ran"]]
@@ -304,7 +307,7 @@ class Workers:
 
     def _tell(self, worker: _Worker, what: object) -> None:
         try:
-            worker.pipe.send_bytes(orjson.dumps(what))
+            worker.line.say(what)
         except OSError:
             raise RunAbandoned(f"{worker.name} died in the middle of a schedule. See its log in the bundle.") from None
 
@@ -341,7 +344,11 @@ class Workers:
                 "--option step_seconds."
             )
         due = self._held.due()
-        events = self._selector.select(left if due is None else min(left, due))
+        until, events = time.perf_counter() + SPIN_SECONDS, self._selector.select(0)
+        while not events and time.perf_counter() < until:
+            events = self._selector.select(0)
+        if not events:
+            events = self._selector.select(left if due is None else min(left, due))
         for key, _ in events:
             key.data()
         if not events and due is not None and running:
@@ -358,11 +365,11 @@ class Workers:
 
     def _drain(self, number: int | None) -> Any:
         """Have the quiet process claim and complete what is left, held by nobody."""
-        self._quiet.send_bytes(orjson.dumps({"schedule": number, "phase": "quiet", "free": True}))
-        if not self._quiet.poll(DRAIN_SECONDS):
-            raise RunAbandoned(f"The queue was not drained within {DRAIN_SECONDS:g} s after a schedule.")
+        self._quiet.say({"schedule": number, "phase": "quiet", "free": True})
         try:
-            told = orjson.loads(self._quiet.recv_bytes())
+            told = self._quiet.hear(DRAIN_SECONDS)
+        except TimeoutError:
+            raise RunAbandoned(f"The queue was not drained within {DRAIN_SECONDS:g} s after a schedule.") from None
         except EOFError:
             raise RunAbandoned("The process that drains the queue died. See its log in the bundle.") from None
         if told["problem"]:
@@ -394,6 +401,7 @@ class Explored:
     interrupted: bool = False
     idle: list[str] = field(default_factory=list)  # workers that had nothing to put in order in any schedule
     seconds: float = 0.0
+    looking_seconds: float = 0.0  # of these, spent on judging what there was so far
     shown_seconds: float | None = None  # from the start of the search until the first violation was known
     chosen: dict[int, tuple[Offer, ...]] = field(default_factory=dict)  # of each schedule, by number
     # What the workers' operations came to, but for the names of workers that run the same program → schedules that came to it.
@@ -506,7 +514,7 @@ class Explorer:
             schedule = self._once(attempt)
             if schedule is not None and isinstance(search, Exhaustive):
                 self._count(schedule)
-            if time.monotonic() >= self._look_at:
+            if self.found.shown_seconds is None and time.monotonic() >= self._look_at:
                 self._glance()
 
     def _once(self, attempt: Attempt) -> Schedule | None:
@@ -538,18 +546,20 @@ class Explorer:
             found.stands_for = None if number is None else found.stands_for + number
 
     def _glance(self) -> None:
-        """Look for violations so far; the longer it takes, the later again."""
+        """Look for violations so far; the longer it takes, the later again, and no more once there was one: `report` has them all."""
         began = time.monotonic()
         broken = self.look()
-        if broken and self.found.shown_seconds is None:
+        if broken:
             self.found.shown_seconds = time.monotonic() - self._started
             for invariant, schedules in broken.items():
                 self.say(
                     f"{invariant} broken by schedule {min(schedules)}, {self.found.shown_seconds:.1f} s after the start"
                 )
-        elif not broken:
+        else:
             self.say(f"{self.found.schedules:,} schedules, nothing found")
-        self._look_at = time.monotonic() + max(2 * (began - self._started), 10 * (time.monotonic() - began))
+        looked = time.monotonic() - began
+        self.found.looking_seconds += looked
+        self._look_at = time.monotonic() + max(3 * (began - self._started), 10 * looked)
 
     def report(self) -> list[dict[str, Any]]:
         """Repeat, for each invariant that is broken, the schedule with the fewest preemptions that breaks it; give it as it went.
@@ -655,6 +665,7 @@ def told(found: Explored) -> dict[str, Any]:
             for answers, number in sorted(found.outcomes.items(), key=lambda item: (-item[1], item[0]))[:OUTCOMES_KEPT]
         ],
         "seconds": round(found.seconds, 3),
+        "looking_seconds": round(found.looking_seconds, 3),
         "shown_seconds": None if found.shown_seconds is None else round(found.shown_seconds, 3),
     }
 

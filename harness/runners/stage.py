@@ -23,7 +23,7 @@ from harness.runners import apart
 from harness.runners.explore import Explorer, Look, Recall, Replay, Workers, doubts, explored, told
 from harness.runners.load import Crowd, Order, figures, problems, processes_for
 from harness.scenario import Answer, Load, Part, Profile, Program, Stage
-from harness.turnstile import Turnstile
+from harness.turnstile import Line, Turnstile
 
 BUILD_SECONDS = 60.0
 INSIDE_SECONDS = 30.0  # how long a process may take to come to the operation it is to be killed in
@@ -144,11 +144,11 @@ class RealStage:
         if not self.series["load"]["operations"]:
             raise RunAbandoned("No user did anything, so there is nothing to judge. See logs/ of the result.")
 
-    def explore(self, prepare: Callable[[Stage, str], None], parts: Sequence[Part], quiet: Part) -> None:
+    def explore(self, prepare: Callable[[Stage, str], Sequence[Part]], quiet: Part) -> None:
         """Have processes run their parts in every order; see `harness.scenario.Stage`."""
         assert self.gate is not None and self.look is not None  # noqa: S101, PT018  # only an exploration asks for it
         self.start({"setup": "setup"})
-        prepare(self, "setup")
+        parts = prepare(self, "setup")
         self.end(["setup"])
         recall = Recall(self.crew.folder / "events" / "setup.ndjson")
         url, names = self._urls[0], [part.name for part in parts]
@@ -156,9 +156,9 @@ class RealStage:
         with ExitStack() as stack:
             held = stack.enter_context(self.gate.guard(url, names))
             restore = stack.enter_context(self.server.snapshot(url))
-            pipes = {}
+            lines = {}
             for part in (*parts, quiet):
-                pipes[part.name], far = CONTEXT.Pipe()
+                lines[part.name], far = Line.pair()
                 turnstile = Turnstile(far)
                 self.crew.start(
                     Birth(
@@ -184,8 +184,8 @@ class RealStage:
             )
             twins = {part.name: alike.index((part.program, dict(part.arguments))) for part in parts}
             step_seconds = self.load.options["step_seconds"]
-            with Workers(names, pipes, twins, held=held, quiet=pipes[quiet.name], step_seconds=step_seconds) as workers:
-                failed = workers.start({name: self.crew.fileno(name) for name in pipes}, within=BUILD_SECONDS)
+            with Workers(names, lines, twins, held=held, quiet=lines[quiet.name], step_seconds=step_seconds) as workers:
+                failed = workers.start({name: self.crew.fileno(name) for name in lines}, within=BUILD_SECONDS)
                 if failed:
                     (answer,) = self.crew.gather([failed], within=0)
                     raise SystemUnusable(answer.problem) if answer.unusable else RunAbandoned(answer.problem)

@@ -29,9 +29,9 @@ def contend(*words: object, cwd: Path) -> tuple[int, Json, str]:
     return done.returncode, {**result, "bundle": document.get("bundle")}, done.stderr
 
 
-def explore(system: str, *words: object, cwd: Path) -> tuple[int, Json, str]:
+def explore(system: str, *words: object, cwd: Path, scenario: str = "claim-race") -> tuple[int, Json, str]:
     system = system if ":" in system else f"{QUEUES}:{system}"
-    return contend("explore", "claim-race", "--system", system, "--seed", 1, *words, cwd=cwd)
+    return contend("explore", scenario, "--system", system, "--seed", 1, *words, cwd=cwd)
 
 
 def broken(result: Json) -> list[str]:
@@ -84,6 +84,24 @@ def test_a_wrong_claim_is_shown_in_its_shortest_schedule(
     switches = sum(a != b for a, b in zip(schedule["choices"], schedule["choices"][1:], strict=False))
     assert switches <= 3
     assert "went the same 10 of 10 times" in said
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+@pytest.mark.parametrize(
+    ("scenario", "system", "invariant"),
+    [
+        ("cleanup-churn", "reference:delete-many", None),
+        ("cleanup-churn", "defect:delete-unguarded", "delete-spares-running"),
+        ("atomic-submit", "reference:submit-run", None),
+        ("atomic-submit", "defect:torn-status", "submit-atomic"),
+    ],
+)
+def test_clean_up_beside_claims_and_submits_under_readers_are_explored(
+    scenario: str, system: str, invariant: str | None, database: str, tmp_path: Path
+) -> None:
+    status, result, said = explore(system, "--database", database, cwd=tmp_path, scenario=scenario)
+    assert (status, broken(result)) == ((1, [invariant]) if invariant else (0, [])), (result["reasons"], said)
+    assert result["coverage"]["exhausted"] is True
 
 
 def test_a_violation_is_replayed_from_its_bundle(tmp_path: Path) -> None:

@@ -3,49 +3,50 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
-from harness.turnstile import Turnstile
+from harness.turnstile import Line, Turnstile
 from harness.witnesses.sqlite_trace import SqliteTrace
+
+ALL: list[Explored] = []
 
 
 class Explored:
     """A program in a thread, held by its turnstile; `next` gives each stop, `go` lets it on."""
 
     def __init__(self, program: Callable[[], object]) -> None:
-        self.near, far = multiprocessing.Pipe()
-        self.turnstile = Turnstile(far)
+        self.near, self.far = Line.pair()
+        self.turnstile = Turnstile(self.far)
+        ALL.append(self)
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(program,), daemon=True)
 
     def start(self) -> dict[str, Any]:
-        self.near.send_bytes(orjson.dumps({"schedule": 1, "phase": "main", "free": False}))
+        self.near.say({"schedule": 1, "phase": "main", "free": False})
         self._thread.start()
         return self.next()
 
     def _run(self, program: Callable[[], object]) -> None:
-        self.turnstile.next_schedule()
-        try:
-            program()
-        except sqlite3.Error as error:
-            self.error = error
-        self.turnstile.done()
+        with contextlib.suppress(EOFError, OSError):  # the test is over
+            self.turnstile.next_schedule()
+            try:
+                program()
+            except sqlite3.Error as error:
+                self.error = error
+            self.turnstile.done()
 
     def next(self) -> dict[str, Any]:
-        assert self.near.poll(10)
-        told: dict[str, Any] = orjson.loads(self.near.recv_bytes())
+        told: dict[str, Any] = self.near.hear(10)
         return told
 
     def go(self, word: str = "go") -> dict[str, Any]:
-        self.near.send_bytes(orjson.dumps(word))
+        self.near.say(word)
         return self.next()
 
 
@@ -61,9 +62,14 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _unpatched() -> Iterator[None]:
+def _as_before() -> Iterator[None]:
     kept = sqlite3.connect, sqlite3.dbapi2.connect
     yield
+    for one in ALL:
+        one.near.close()
+        one._thread.join(10)
+        one.far.close()
+    ALL.clear()
     sqlite3.connect, sqlite3.dbapi2.connect = kept
 
 
@@ -223,6 +229,6 @@ def test_another_thread_is_told_of(file: str, tmp_path: Path) -> None:
 
 def test_whoever_is_free_stops_nowhere(file: str, tmp_path: Path) -> None:
     one = explored(file, lambda db: db.execute("UPDATE t SET n = 2"), tmp_path)
-    one.near.send_bytes(orjson.dumps({"schedule": 1, "phase": "quiet", "free": True}))
+    one.near.say({"schedule": 1, "phase": "quiet", "free": True})
     one._thread.start()
     assert one.next()["stop"] == "done"
