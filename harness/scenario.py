@@ -193,8 +193,9 @@ class Stage(Protocol):
     def explore(self, prepare: Callable[[Stage, str], Sequence[Part]], quiet: Part) -> None:
         """Have processes run their parts in every order their statements can have; in an exploration only.
 
-        `prepare` makes what every schedule begins with, in the process it is given, and gives the parts. `quiet` drains the queue after each, held by nobody.
-        Parts of the same program and arguments are alike but for their names. Raises `SystemUnusable` and `RunAbandoned`.
+        `prepare` makes what every schedule begins with, in the process it is given, and gives the parts. `quiet` drains the queue after
+        each, held by nobody. Parts of the same program and arguments are alike but for their names. Raises `SystemUnusable` and
+        `RunAbandoned`.
         """
 
     def tell(
