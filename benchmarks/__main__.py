@@ -21,6 +21,7 @@ NAMES = (
     "loading",
     "gating",
     "page",
+    "exploring",
     "default_run",
 )
 ON_DEMAND = ("self_test",)  # half an hour each: run where they are named

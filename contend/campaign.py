@@ -30,9 +30,12 @@ from harness.runners.load import Crowd
 from harness.scenario import Load, Mode, Profile, Scenario
 from harness.verdict import Evidence, Verdict, merge
 from scenarios import catalogue, systems
+from scenarios.explorations import EXPLORATIONS
 
 WITNESS: Final[Mapping[str, str]] = {"sqlite": "sqlite-trace", "postgres": "wire"}
 EMBEDDED: Final = ("sqlite", "postgres")
+# What is explored besides with --profile full: other isolation levels, and SQLite's other journal.
+LEVELS: Final = ("sqlite-rollback", "postgres-repeatable-read", "postgres-serializable")
 # What a system that sets up its own database must be told, so that it does not undo what was asked for.
 OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {"sqlite-rollback": {"journal_mode": "delete"}}
 
@@ -121,12 +124,13 @@ class Campaign:
         self.watcher.planned(len(self.cases))
         try:
             for label, engine in self.engines.items():
-                mine = [case for case in self.cases if case.engine == label]
-                if not mine:
-                    continue
-                with engine.serve() as server:
-                    conditions[label] = dict(server.conditions())
-                    self._all(mine, bundle, server)
+                for explored in (False, True):
+                    mine = [c for c in self.cases if c.engine == label and (c.scenario.mode == "explore") is explored]
+                    if not mine:
+                        continue
+                    with (databases.for_exploring(engine) if explored else engine).serve() as server:
+                        conditions.setdefault(label, dict(server.conditions()))
+                        self._all(mine, bundle, server)
         except KeyboardInterrupt:
             self.stopped = f"Interrupted after {len(self.results)} of {len(self.cases)} results; they are kept."
         except ContendError as error:
@@ -276,20 +280,25 @@ def machine() -> dict[str, Any]:
 def plan(request: Request) -> Campaign:
     """Join scenarios, systems and databases into cases, before anything is started. Raises `UsageError` for what cannot be."""
     chosen = [catalogue.find(name, request.mode) for name in request.scenarios or catalogue.SCENARIOS]
+    if request.mode == "race" and (not request.scenarios or request.profile == "full"):
+        names = request.scenarios or tuple(EXPLORATIONS)
+        chosen += [EXPLORATIONS[name] for name in names if name in EXPLORATIONS]
     named = {name: systems.find(name) for name in request.systems}
     subjects = named or systems.catalogue_order()
-    engines = {label_of(spec): databases.choose(spec) for spec in request.databases or EMBEDDED}
-    if request.mode == "explore":
-        engines = {label: databases.for_exploring(engine) for label, engine in engines.items()}
+    more = LEVELS if request.profile == "full" and not request.databases else ()
+    engines = {label_of(spec): databases.choose(spec) for spec in (*(request.databases or EMBEDDED), *more)}
     seed = random.SystemRandom().randrange(1_000_000) if request.seed is None else request.seed
     cases: list[Case] = []
     skipped: list[Skipped] = []
     for label, engine in engines.items():
         for scenario in chosen:
+            if label in more and scenario.mode != "explore":
+                continue
+            quick = request.profile == "quick"
             for name, found in subjects.items():
-                if not named and not _shown(scenario, found):
+                if not named and not _shown(scenario, name, found, engine.name, quick=quick):
                     continue
-                reason = _unfit(scenario, name, found, engine.name, asked=bool(named), quick=request.profile == "quick")
+                reason = _unfit(scenario, name, found, engine.name, asked=bool(named), quick=quick)
                 if reason:
                     skipped.append(Skipped(scenario.name, name, label, reason))
                     continue
@@ -309,8 +318,10 @@ def label_of(spec: str) -> str:
     return "$DATABASE_URL" if "://" in spec else spec
 
 
-def _shown(scenario: Scenario, found: Mapping[str, Subject]) -> bool:
+def _shown(scenario: Scenario, name: str, found: Mapping[str, Subject], database: str, *, quick: bool) -> bool:
     """Whether a system belongs to what the catalogue shows in a scenario; asked for by name, any can be run in any."""
+    if quick and scenario.quick is not None and name not in scenario.quick.get(database, ()):
+        return False
     return any(not subject.about or scenario.name in subject.about for subject in found.values())
 
 
@@ -335,6 +346,8 @@ def _unfit(
 def _load(scenario: Scenario, request: Request, seed: int, *, timed: bool, options: Mapping[str, Any]) -> Load:
     load = scenario.loads[request.profile]
     given = {name: value for name in ("workers", "jobs", "batch") if (value := getattr(request, name)) is not None}
+    if scenario.mode != request.mode:  # a number of racing workers is none of workers whose statements are put in order
+        given = {}
     return replace(load, seed=seed, timed=timed, options={**load.options, **options, **request.options}, **given)
 
 

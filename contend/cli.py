@@ -204,11 +204,11 @@ def explore(*, budget: float | None, as_json: bool, options: dict[str, Any], **a
     while the others look for it. A violation is shown in the schedule with the fewest context switches, and repeated ten times before
     it is reported.
     """
-    from contend import explore as explorations  # noqa: PLC0415  # see the module's caption
+    from contend import exploration  # noqa: PLC0415  # see the module's caption
 
     if budget is not None:
         options = {**options, "budget": budget}
-    return _run(explorations.request(options=options, argv=tuple(sys.argv[1:]), **asked), as_json=as_json)
+    return _run(exploration.request(options=options, argv=tuple(sys.argv[1:]), **asked), as_json=as_json)
 
 
 @cli.command()
@@ -222,9 +222,9 @@ def replay(*, bundle: Path, as_json: bool, **asked: Any) -> int:
 
     Exit 1: it broke the same invariant again. Exit 2: it did not, or went otherwise, and where is said.
     """
-    from contend import explore as explorations  # noqa: PLC0415  # see the module's caption
+    from contend import exploration  # noqa: PLC0415  # see the module's caption
 
-    return _run(explorations.replay(bundle, argv=tuple(sys.argv[1:]), **asked), as_json=as_json)
+    return _run(exploration.replay(bundle, argv=tuple(sys.argv[1:]), **asked), as_json=as_json)
 
 
 def _run(request: Request, *, as_json: bool, crowd: Crowd | None = None, quiet: bool = False) -> int:
@@ -241,7 +241,7 @@ def _run(request: Request, *, as_json: bool, crowd: Crowd | None = None, quiet: 
     document = campaign.document(bundle)
     if as_json:
         _print_json(document)
-    for result in campaign.results:
+    for result in (result for result in campaign.results if result.case.role == "subject"):
         for shown in screen.schedule_lines(result.document):
             console.print(shown, soft_wrap=isinstance(shown, str), markup=False, highlight=False)
     for line in screen.last_lines(campaign, document):

@@ -130,7 +130,8 @@ def schedules_words(coverage: Mapping[str, Any]) -> str:
     number = f"{coverage['schedules']:,} schedule{'s' if coverage['schedules'] != 1 else ''}"
     if coverage["exhausted"]:
         saved = coverage.get("saved")
-        return f"all schedules: {number}" + (f", which stand for {coverage['schedules'] + saved:,}" if saved else "")
+        stand = "stands" if coverage["schedules"] == 1 else "stand"
+        return f"all schedules: {number}" + (f", which {stand} for {coverage['schedules'] + saved:,}" if saved else "")
     words = f"{number}, not all"
     if "preemptions" in coverage:
         words += f"; all with at most {coverage['preemptions']} preemptions"
@@ -193,8 +194,8 @@ def schedule_lines(document: Mapping[str, Any]) -> list[str | Table]:
         shown.append(f"{schedule['invariant']}: {html.unescape(sentence)}")
         shown.append(_columns(schedule))
         shown.append(
-            f"Broken by {schedule['schedules']:,} schedules; this one, with the fewest context switches, went the same "
-            f"{schedule['same']} of {schedule['times']} times. {found['replay']}"
+            f"Broken by {schedule['schedules']:,} schedule{'s' if schedule['schedules'] != 1 else ''}; this one, with the fewest "
+            f"context switches, went the same {schedule['same']} of {schedule['times']} times. {found['replay']}"
         )
     return shown
 
@@ -207,7 +208,7 @@ def _columns(schedule: Mapping[str, Any]) -> Table:
     for step in schedule["steps"]:
         cells: list[list[str]] = [[] for _ in schedule["workers"]]
         for ran in step["ran"]:
-            cells[ran["worker"]].append(ran["shape"] + (f"  → {ran['error']}" if ran["error"] else ""))
+            cells[ran["worker"]].append(ran.get("sql", ran["shape"]) + (f"  → {ran['error']}" if ran["error"] else ""))
         if step["blocked_by"]:
             cells[step["worker"]].append(f"{step['what']}  … blocked by {', '.join(step['blocked_by'])}")
         table.add_row(*(Text("\n".join(cell)) for cell in cells))

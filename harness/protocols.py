@@ -144,6 +144,7 @@ class Ran:
     shape: str
     effect: Effect
     error: str | None = None
+    sql: str = ""  # with its values, where they are known
 
 
 class GateListener(Protocol):

@@ -254,7 +254,8 @@ class Scenario:
     load, or None; `applies` why a system cannot be driven through it, or None. `evidence` names what must have happened (see
     `harness.coverage`). `control` names, for each database, the known-broken system the same settings must catch. `timed` names the
     systems whose time is measured when the whole catalogue runs; a system asked for by name always is. `beside` names known-wrong
-    systems that are shown next to the right ones though they are not the control.
+    systems that are shown next to the right ones though they are not the control. `quick` names, for each database, the only systems that
+    the quick profile shows; None: all there are.
     """
 
     name: str
@@ -274,6 +275,7 @@ class Scenario:
     check: Callable[[Load], str | None] = lambda _load: None
     timed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
+    quick: Mapping[str, tuple[str, ...]] | None = None
 
 
 MAXIMUM: Final[Mapping[str, int]] = {"workers": 200, "jobs": 10_000_000, "batch": 100_000}

@@ -15,8 +15,8 @@ to `harness.runners.explore` in JSON, one message a line, over a line of its own
                        {"stop":"busy", …}    SQLite refused the statement as another has the lock; "go" tries again
                        {"stop":"done","answers":[…],"more":false, …}    the program has ended; more: its explored part has
 
-Every stop has `ran`, the statements run since the last one ([connection, kind, shape, effect, error's code or null]), and `open`:
-whether a transaction of this process holds anything. `effect` is local, read or write (`harness.protocols.Effect`).
+Every stop has `ran`, the statements run since the last one ([connection, kind, shape, effect, error's code or null, SQL with its
+values]), and `open`: whether a transaction of this process holds anything. `effect` is local, read or write (`harness.protocols.Effect`).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from harness.scenario import Reply
 
 SPIN_SECONDS: Final = 0.00005
 _MOST: Final = 1 << 16
+LONGEST_SQL: Final = 1000  # characters that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Turnstile:
         self._line = line
         self._turning = False  # within a schedule
         self._credit = 0  # statements that may pass
-        self._ran: list[tuple[int, str, str, Effect, str | None]] = []
+        self._ran: list[tuple[int, str, str, Effect, str | None, str]] = []
         self._answers: list[list[Any]] = []
         self._open: set[int] = set()  # connections whose transaction holds something
         self._thread = 0
@@ -153,11 +154,13 @@ class Turnstile:
             self._hear()
         self._credit = 0
 
-    def ran(self, connection: int, kind: str, shape: str, effect: Effect, *, error: str | None, holds: bool) -> None:
+    def ran(
+        self, connection: int, kind: str, shape: str, effect: Effect, *, error: str | None, holds: bool, sql: str
+    ) -> None:
         """Note that a statement has run, and whether its connection's transaction holds anything now."""
         (self._open.add if holds else self._open.discard)(connection)
         if self._turning:
-            self._ran.append((connection, kind, shape, effect, error))
+            self._ran.append((connection, kind, shape, effect, error, sql[:LONGEST_SQL]))
 
     def holding(self, connection: int) -> None:
         """Note that a connection holds its locks beyond its statement, as rows of it are still to be read."""

@@ -15,7 +15,8 @@ from scenarios.cleanup_churn import CLEANUP_CHURN
 
 # `budget` is in seconds, for one system; `reduced` leaves out schedules that would show nothing new; a worker that was let on stops
 # again within `step_seconds`.
-OPTIONS: Final[Mapping[str, Any]] = {"budget": 60.0, "reduced": True, "step_seconds": 10.0}
+OPTIONS: Final[Mapping[str, Any]] = {"budget": 10.0, "reduced": True, "step_seconds": 10.0}
+FULL_SECONDS: Final = 60.0
 TAG: Final = "contend"  # of the jobs `enqueue` makes
 
 
@@ -107,7 +108,11 @@ def explore(stage: Stage, prepare: Callable[[Stage, str], Sequence[Part]], *, dr
 
 
 def _exploration(
-    raced: Scenario, prepare: Callable[[Stage, str], Sequence[Part]], *without: str, drained: bool = False
+    raced: Scenario,
+    prepare: Callable[[Stage, str], Sequence[Part]],
+    *without: str,
+    quick: Mapping[str, tuple[str, ...]],
+    drained: bool = False,
 ) -> Scenario:
     """Explore what a scenario is about, judged by its invariants but for those that need more than a few operations."""
     return Scenario(
@@ -119,21 +124,33 @@ def _exploration(
         control=raced.control,
         loads={
             "quick": Load(workers=2, jobs=4, batch=2, options=OPTIONS),
-            "full": Load(workers=3, jobs=6, batch=2, options=OPTIONS),
+            "full": Load(workers=2, jobs=4, batch=2, options={**OPTIONS, "budget": FULL_SECONDS}),
         },
         needs=raced.needs,
         databases=raced.databases,
         mode="explore",
         witnessed=False,
         applies=raced.applies,
+        quick=quick,
     )
 
 
+# A second or two each, in a run of everything.
+QUICK_CLAIMS: Final = {
+    "sqlite": ("reference:select-then-update", "reference:immediate-batch", "reference:compare-and-set"),
+    "postgres": (
+        "reference:select-then-update",
+        "reference:scalar-subquery",
+        "reference:for-update",
+        "reference:skip-locked",
+        "reference:skip-locked-cte",
+    ),
+}
 EXPLORATIONS: Final[dict[str, Scenario]] = {
     each.name: each
     for each in (
-        _exploration(CLAIM_RACE, claims, "every-worker-served", drained=True),
-        _exploration(CLEANUP_CHURN, clean_up, "delete-one-transaction", "submit-atomic", drained=True),
-        _exploration(ATOMIC_SUBMIT, submits, "statement-budget"),
+        _exploration(CLAIM_RACE, claims, "every-worker-served", quick=QUICK_CLAIMS, drained=True),
+        _exploration(CLEANUP_CHURN, clean_up, "delete-one-transaction", "submit-atomic", quick={}, drained=True),
+        _exploration(ATOMIC_SUBMIT, submits, "statement-budget", quick={}),
     )
 }

@@ -555,7 +555,7 @@ class Explorer:
                 self.say(
                     f"{invariant} broken by schedule {min(schedules)}, {self.found.shown_seconds:.1f} s after the start"
                 )
-        else:
+        elif self.found.looking_seconds:  # not the first look, after which most are over
             self.say(f"{self.found.schedules:,} schedules, nothing found")
         looked = time.monotonic() - began
         self.found.looking_seconds += looked
@@ -614,7 +614,14 @@ def _told(step: Step) -> dict[str, Any]:
         "blocked_by": list(step.blocked_by),
         "forced": step.forced,
         "ran": [
-            {"worker": worker, "connection": ran.connection, "kind": ran.kind, "shape": ran.shape, "error": ran.error}
+            {
+                "worker": worker,
+                "connection": ran.connection,
+                "kind": ran.kind,
+                "shape": ran.shape,
+                "error": ran.error,
+                "sql": ran.sql or ran.shape,
+            }
             for worker, ran in step.ran
         ],
     }

@@ -159,7 +159,7 @@ class _Watch:
         what, form = kind(written), shape(written)
         if self.trace.turnstile is not None:
             self.trace.turnstile.statement(self.number, what, form, self.effect(what, text))
-        return Statement(self.number, monotonic_ns(), what, form)
+        return Statement(self.number, monotonic_ns(), what, form, sql=text)
 
     def write(self, statement: Statement) -> None:
         if self.trace.file is not None:
@@ -199,6 +199,7 @@ class _Watch:
             effect,
             error=code,
             holds=self.holds != "local" and in_transaction,
+            sql=statement.sql or statement.shape,
         )
 
     def attempt(self, call: _Call, function: Callable[..., Any], *args: Any) -> Any:

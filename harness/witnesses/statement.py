@@ -17,7 +17,8 @@ from harness.outcome import ErrorKind
 class Statement:
     """What the database saw of one statement; `harness.history` says what each field means.
 
-    Filled in while the statement runs, and written when it has ended: `t0` and `t1` are CLOCK_MONOTONIC nanoseconds.
+    Filled in while the statement runs, and written when it has ended: `t0` and `t1` are CLOCK_MONOTONIC nanoseconds. `sql`, with its
+    values, is for whoever explores, and never written.
     """
 
     connection: int
@@ -28,6 +29,7 @@ class Statement:
     trips: int = 0
     commits: bool = False
     error: tuple[ErrorKind, str | None] | None = None
+    sql: str = ""
 
 
 class StatementFile:

@@ -17,7 +17,7 @@ def request(
     *, scenario: str, system: str, database: str, workers: int | None, batch: int | None, jobs: int | None, **more: Any
 ) -> Request:
     """Make the request; as many jobs as all workers ask for, where nobody says how many."""
-    usual = EXPLORATIONS[scenario].loads["quick"]
+    usual = EXPLORATIONS[scenario].loads["full"]
     workers, batch = workers or usual.workers, batch or usual.batch
     return Request(
         (scenario,),
@@ -26,6 +26,7 @@ def request(
         workers=workers,
         batch=batch,
         jobs=jobs or workers * batch,
+        profile="full",
         mode="explore",
         **more,
     )
@@ -73,6 +74,7 @@ def _request(
         batch=load["batch"],
         seed=load["seed"],
         options=load["options"],
+        profile="full",
         mode="explore",
         replay=Replay(schedule["invariant"], tuple(schedule["choices"]), tuple(schedule["said"])),
         **more,
