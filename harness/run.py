@@ -290,6 +290,7 @@ def _result(draft: Draft) -> Result:
             {
                 "invariant": j.invariant,
                 "count": j.count,
+                **({"schedules": len(j.schedules)} if explored else {}),
                 "evidence": [{**f.facts, "operations": list(f.operations)} for f in j.findings],
                 "replay": replay_line(case)
                 if not explored

@@ -67,6 +67,7 @@ class Schedule:
     steps: tuple[Step, ...]
     answers: tuple[Any, ...]
     redundant: bool
+    waited: bool  # whether some worker had to wait for another's lock
 
 
 @dataclass
@@ -215,6 +216,7 @@ class Workers:
         steps: list[Step] = []
         chosen: list[Offer] = []
         diverged: Diverged | None = None
+        waited = False
         while True:
             offers = [
                 Offer(place, worker.what, worker.effect, worker.fresh, worker.twin)
@@ -229,6 +231,7 @@ class Workers:
             try:
                 place = offers[0].worker if diverged else attempt.choose(offers)
                 step = self._let(self.workers[place], place)
+                waited = waited or step is None or bool(step.blocked_by)
                 if step is None:
                     attempt.refused() if not diverged else None
                     continue
@@ -258,7 +261,7 @@ class Workers:
         problem = next((f"{w.name}: {w.problem}" for w in self.workers if w.problem), "")
         if problem:
             raise RunAbandoned(problem)
-        return Schedule(tuple(chosen), tuple(steps), tuple(answers), attempt.redundant)
+        return Schedule(tuple(chosen), tuple(steps), tuple(answers), attempt.redundant, waited)
 
     def _begin(self, number: int | None) -> None:
         self._held.turn(on=True)
@@ -392,6 +395,7 @@ class Explored:
 
     schedules: int = 0
     redundant: int = 0  # carried out in part or whole, and left out of `schedules`, as others show the same
+    waited: int = 0  # schedules in which a worker had to wait for another's lock
     exhausted: bool = False
     stands_for: int | None = 0  # schedules there are without reduction; None: too many to count
     preemptions_below: int | None = None  # all schedules with fewer preemptions were tried; None: all were
@@ -535,6 +539,7 @@ class Explorer:
             found.redundant += 1
             return
         found.schedules += 1
+        found.waited += schedule.waited
         alike = sorted(
             (worker.twin, orjson.dumps(answers))
             for worker, answers in zip(self.workers.workers, schedule.answers, strict=False)
@@ -661,6 +666,7 @@ def told(found: Explored) -> dict[str, Any]:
         "schedules": found.schedules,
         "exhausted": found.exhausted,
         "redundant": found.redundant,
+        "waited": found.waited,
         "stands_for": found.stands_for,
         "preemptions_below": found.preemptions_below,
         "longest": found.longest,
