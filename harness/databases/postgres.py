@@ -162,7 +162,8 @@ class PostgresServer:
     def snapshot(self, url: str) -> Iterator[Callable[[], None]]:
         """Keep the rows of every table in a schema of their own; give a function that puts them and the sequences back.
 
-        Rows are put back with new versions of themselves, in the same order; what the planner knows of a table stays as it was.
+        Rows are put back with new versions of themselves, in the same order; what the planner knows of a table stays as it was. Raises
+        `DatabaseUnavailable` where the role of a server given may not.
         """
         import psycopg  # noqa: PLC0415  # a run on SQLite alone does not pay for it
 
@@ -171,6 +172,14 @@ class PostgresServer:
             row = connection.execute(_sql("snapshot")).fetchone()
             assert row is not None  # noqa: S101  # a SELECT without FROM gives one
             keep, put_back = (str(text).encode() for text in row)
+            try:
+                connection.execute("SET session_replication_role = replica")
+            except psycopg.errors.InsufficientPrivilege as error:
+                role = connection.info.user
+                raise DatabaseUnavailable(
+                    f"The role {role!r} may not put rows back without foreign keys and triggers being asked, as exploring needs. Let it: "
+                    f"GRANT SET ON PARAMETER session_replication_role TO {role} (Postgres 15), or give a URL with a superuser."
+                ) from error
             connection.execute(keep)
 
             def restore() -> None:

@@ -15,7 +15,7 @@ WITH tables AS (
 SELECT
     'CREATE SCHEMA contend_snapshot; '
     || coalesce((SELECT string_agg(format('CREATE TABLE contend_snapshot.%s AS SELECT %s FROM ONLY %s', copy, columns, name), '; ') FROM tables), ''),
-    'BEGIN; SET LOCAL lock_timeout = ''2s''; SET LOCAL session_replication_role = replica; '
+    'BEGIN; SET LOCAL lock_timeout = ''2s''; '
     || coalesce((SELECT string_agg(format('DELETE FROM ONLY %s; INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM contend_snapshot.%s',
         name, name, columns, columns, copy), '; ') || '; ' FROM tables WHERE columns IS NOT NULL), '')
     || coalesce((SELECT 'SELECT ' || string_agg(format('setval(%L, %s, %L)', name, coalesce(last_value, start_value), last_value IS NOT NULL), ', ')

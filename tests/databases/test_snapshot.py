@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -13,7 +14,7 @@ import pytest
 from harness.databases import DATABASES, for_exploring
 from harness.databases.postgres import Postgres, PostgresServer
 from harness.databases.sqlite import Sqlite
-from harness.errors import RunAbandoned
+from harness.errors import DatabaseUnavailable, RunAbandoned
 
 
 @pytest.fixture(params=["wal", "delete"])
@@ -33,27 +34,35 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, 
 
 def test_a_sqlite_file_is_put_back_under_an_open_connection(file: tuple[str, str], tmp_path: Path) -> None:
     url, path = file
-    with Sqlite(folder=tmp_path / "other").serve() as server, contextlib.closing(sqlite3.connect(path)) as other:
-        with server.snapshot(url) as restore:
-            for _ in range(3):
-                other.execute("UPDATE jobs SET state = 'done'")
-                job = other.execute("INSERT INTO jobs (state) VALUES ('new')").lastrowid
-                other.commit()
-                assert job == 2  # the numbering is put back, too
-                restore()
-                assert other.execute("SELECT id, state FROM jobs").fetchall() == [(1, "ready")]
-                assert other.execute("SELECT n FROM counts").fetchall() == [(1,)]
-
-
-def test_a_sqlite_file_somebody_holds_a_lock_on_is_not_waited_for_for_ever(file: tuple[str, str], tmp_path: Path) -> None:
-    url, path = file
-    with Sqlite(folder=tmp_path / "other").serve() as server, contextlib.closing(sqlite3.connect(path)) as other:
-        with server.snapshot(url) as restore:
-            other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(RunAbandoned, match="leave a transaction open"):
-                restore()
-            other.rollback()
+    with (
+        Sqlite(folder=tmp_path / "other").serve() as server,
+        contextlib.closing(sqlite3.connect(path)) as other,
+        server.snapshot(url) as restore,
+    ):
+        for _ in range(3):
+            other.execute("UPDATE jobs SET state = 'done'")
+            job = other.execute("INSERT INTO jobs (state) VALUES ('new')").lastrowid
+            other.commit()
+            assert job == 2  # the numbering is put back, too
             restore()
+            assert other.execute("SELECT id, state FROM jobs").fetchall() == [(1, "ready")]
+            assert other.execute("SELECT n FROM counts").fetchall() == [(1,)]
+
+
+def test_a_sqlite_file_somebody_holds_a_lock_on_is_not_waited_for_for_ever(
+    file: tuple[str, str], tmp_path: Path
+) -> None:
+    url, path = file
+    with (
+        Sqlite(folder=tmp_path / "other").serve() as server,
+        contextlib.closing(sqlite3.connect(path)) as other,
+        server.snapshot(url) as restore,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(RunAbandoned, match="leave a transaction open"):
+            restore()
+        other.rollback()
+        restore()
 
 
 POSTGRES = """
@@ -95,6 +104,18 @@ def test_a_postgres_table_somebody_holds_rows_of_is_not_waited_for_for_ever(post
                 restore()
             other.rollback()
             restore()
+
+
+def test_a_role_that_may_not_is_told_what_it_needs(postgres_server: PostgresServer) -> None:
+    with postgres_server.fresh() as url, psycopg.connect(postgres_server.admin, autocommit=True) as admin:
+        admin.execute("CREATE ROLE plain LOGIN PASSWORD 'plain'")
+        try:
+            mine = psycopg.conninfo.make_conninfo(postgres_server.url, user="plain", password="plain")  # noqa: S106  # of a test
+            server = replace(postgres_server, admin=mine)
+            with pytest.raises(DatabaseUnavailable, match="GRANT SET ON PARAMETER"), server.snapshot(url):
+                pass
+        finally:
+            admin.execute("DROP ROLE plain")
 
 
 def test_a_database_for_exploring_waits_for_no_disk_and_is_at_the_level_asked_for() -> None:
