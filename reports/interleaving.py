@@ -5,12 +5,14 @@ The contradiction is the step after which the answer came back that cannot be ri
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from reports.saved import Answer, Operation, Schedule, Statement, Step
 
 MOST_STEPS: Final = 100
+MOST_AFTERWARDS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,17 @@ class Breaking:
 
 @dataclass(frozen=True, slots=True)
 class Interleaving:
-    """`answers` are those of each worker; of the steps, the last `left_out` are no rows."""
+    """`answers` are those of each worker, `afterwards` those given when nobody was held any more, but for the last `unsaid`.
+
+    Of the steps, the last `left_out` are no rows.
+    """
 
     workers: tuple[str, ...]
     rows: tuple[Row, ...]
     left_out: int
     answers: tuple[tuple[Answer, ...], ...]
+    afterwards: tuple[Answer, ...]
+    unsaid: int
     breaking: Breaking | None
 
 
@@ -66,6 +73,8 @@ def lay_out(schedule: Schedule, broke: Operation | None) -> Interleaving | None:
         rows=tuple(_row(schedule, number, step) for number, step in enumerate(schedule.steps[:MOST_STEPS], 1)),
         left_out=max(0, len(schedule.steps) - MOST_STEPS),
         answers=schedule.answers,
+        afterwards=schedule.afterwards[:MOST_AFTERWARDS],
+        unsaid=max(0, len(schedule.afterwards) - MOST_AFTERWARDS),
         breaking=None if broke is None else _breaking(schedule, broke),
     )
 
@@ -74,8 +83,11 @@ def _row(schedule: Schedule, number: int, step: Step) -> Row:
     cells = []
     for place, answers in enumerate(schedule.answers):
         own = place == step.worker
-        ended = tuple((_said(each), each.error) for each in step.ran if each.worker == place)
-        begins = step.what if own and step.what not in dict(ended) else ""
+        statements = [each for each in step.ran if each.worker == place]
+        begins = (
+            step.what if own and step.what not in {_on(each, each.shape or each.kind) for each in statements} else ""
+        )
+        ended = tuple((_on(each, _in_one_line(each.sql) or each.kind), each.error) for each in statements)
         cells.append(
             Cell(begins, begins in {each.kind for each in answers}, ended, step.blocked_by if own else (), not own)
             if own or ended
@@ -84,11 +96,13 @@ def _row(schedule: Schedule, number: int, step: Step) -> Row:
     return Row(number, tuple(cells), step.forced)
 
 
-def _said(statement: Statement) -> str:
-    """A statement as a step names it before it runs: with its connection where that is not the worker's first."""
-    if statement.connection > 1:
-        return f"{statement.connection}: {statement.shape}"
-    return statement.shape or statement.kind
+def _on(statement: Statement, said: str) -> str:
+    """What is said of a statement, with its connection where that is not the worker's first, as a step has it before it runs."""
+    return f"{statement.connection}: {said}" if statement.connection > 1 else said
+
+
+def _in_one_line(sql: str) -> str:
+    return re.sub(r"[ \t\r\n]+", " ", sql)
 
 
 def _breaking(schedule: Schedule, operation: Operation) -> Breaking | None:

@@ -47,6 +47,7 @@ def _outcomes(result: Result, found: Exploration) -> Outcomes:
         numbers={
             "schedules tried in order": wording.number(found.schedules),
             "cut short, as others show the same": wording.number(found.redundant),
+            **({} if found.waited is None else {"of which a worker had to wait in": wording.number(found.waited)}),
             "there are without reduction": wording.number(found.stands_for),
             "steps of the longest": wording.number(found.longest),
             **{

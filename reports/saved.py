@@ -213,12 +213,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement that ended in a step: of which worker (its place), on which of its connections, and with which error, if any."""
+    """A statement that ended in a step: of which worker (its place), on which of its connections, and with which error, if any.
+
+    `sql` has its values, where those are known; its `shape` never has.
+    """
 
     worker: int
     connection: int
     kind: str
     shape: str
+    sql: str
     error: str
 
 
@@ -248,7 +252,8 @@ class Divergence:
 class Schedule:
     """The schedule that shows how an invariant broke, one of `schedules` that break it, as it went when it was repeated.
 
-    It went the `same` in so many of the `times`. There are answers of each worker, in order, wherever there are steps.
+    It went the `same` in so many of the `times`. There are answers of each worker, in order, wherever there are steps; those given
+    `afterwards`, when nobody was held any more, are in one row.
     """
 
     invariant: str
@@ -259,6 +264,7 @@ class Schedule:
     workers: tuple[str, ...]
     steps: tuple[Step, ...]
     answers: tuple[tuple[Answer, ...], ...]
+    afterwards: tuple[Answer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,12 +288,14 @@ class Sample:
 class Exploration:
     """What an exploration came to: `schedules` tried in order, those tried at random, and the most frequent `outcomes` of the former.
 
-    `stands_for` is how many there are without reduction (None: not counted). Times are in seconds; `shown_seconds` is until the
-    first violation was known. `diverged` are the first of `divergences`.
+    In `waited` of them a worker waited for a lock of another (None: not counted). `stands_for` is how many there are without
+    reduction (None: not counted). Times are in seconds; `shown_seconds` is until the first violation was known. `diverged` are the
+    first of `divergences`.
     """
 
     schedules: int
     redundant: int
+    waited: int | None
     stands_for: int | None
     longest: int
     random: tuple[Sample, ...]
@@ -667,6 +675,7 @@ def _schedule(row: _Fields) -> Schedule:
         workers=workers,
         steps=steps,
         answers=answers[: len(workers)],
+        afterwards=tuple(answer for rest in answers[len(workers) :] for answer in rest),
     )
 
 
@@ -682,6 +691,7 @@ def _step(row: _Fields, workers: int) -> Step:
                 each.whole("connection"),
                 each.text("kind"),
                 each.text("shape"),
+                each.maybe("sql", each.text) or each.text("shape"),
                 each.maybe("error", each.text) or "",
             )
             for each in row.rows("ran")
@@ -724,6 +734,7 @@ def _exploration(row: _Fields) -> Exploration:
     return Exploration(
         schedules=row.whole("schedules"),
         redundant=row.whole("redundant"),
+        waited=row.maybe("waited", row.whole),
         stands_for=row.maybe("stands_for", row.whole),
         longest=row.whole("longest"),
         random=tuple(

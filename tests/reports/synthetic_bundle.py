@@ -162,9 +162,9 @@ def double_claim(system: str, database: str, **more: Any) -> Json:
 READ, WRITE = "SELECT id FROM jobs WHERE status = ? LIMIT ?", "UPDATE jobs SET status = ? WHERE id = ?"
 
 
-def ended(worker: int, shape: str, error: str | None = None, connection: int = 1) -> Json:
+def ended(worker: int, shape: str, error: str | None = None, connection: int = 1, **more: Any) -> Json:
     """A statement that ended in a step."""
-    return {"worker": worker, "connection": connection, "kind": "write", "shape": shape, "error": error}
+    return {"worker": worker, "connection": connection, "kind": "write", "shape": shape, "error": error, **more}
 
 
 def step(worker: int, what: str, *ran: Json, **more: Any) -> Json:
@@ -232,7 +232,7 @@ def explored_double_claim(system: str, database: str = "sqlite", schedule: Json 
             [answer],
             [answer, ["complete", "fail", [], None, "database is locked"]],
             [],
-            [["claim", "ok", [2, 5], None, ""]],
+            [["claim", "ok", [2, 5], None, ""], ["complete", "ok", [], None, ""]],
         ],
         **(schedule or {}),
     }

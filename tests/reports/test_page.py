@@ -701,6 +701,7 @@ def hostile(text: str) -> list[dict[str, Any]]:
 def hostile_exploration(text: str) -> Json:
     """An exploration in which every word of a step, of an answer, and every name of a worker is `text`."""
     answers = [[[text, "ok", [text, 1], None, ""]], [["claim", text, [], None, text], ["claim", "ok", [], text, ""]]]
+    afterwards = [[text, "ok", [text], {text: text}, ""]]
     otherwise = [{"schedule": 4, "expected": text, "got": text}]
     found = explored_double_claim(
         text,
@@ -709,11 +710,11 @@ def hostile_exploration(text: str) -> Json:
             "diverged": otherwise,
             "workers": [text, f"{text}1"],
             "steps": [
-                step(0, text, ended(0, text, text), ended(1, text, text, connection=2)),
+                step(0, text, ended(0, text, text), ended(1, text, text, connection=2, sql=text)),
                 step(1, f"2: {text}", blocked_by=[text, "w1"]),
                 step(1, "claim", forced=True),
             ],
-            "answers": answers,
+            "answers": [*answers, afterwards],
         },
     )
     outcome = [{"answers": answers, "schedules": 3}]

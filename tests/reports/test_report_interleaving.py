@@ -9,7 +9,7 @@ import pytest
 from synthetic_bundle import READ, WRITE, ended, exploration, explored, explored_double_claim, step, write
 from test_page import Page, page_of
 
-from reports.interleaving import MOST_STEPS, Breaking, lay_out
+from reports.interleaving import MOST_AFTERWARDS, MOST_STEPS, Breaking, lay_out
 from reports.outcomes import MOST_OUTCOMES, outcomes
 from reports.page import write_page
 from reports.saved import Operation, Result, load
@@ -54,7 +54,28 @@ def test_what_a_worker_did_stands_in_its_column_in_the_row_of_the_step(tmp_path:
     assert waits is not None
     assert (waits.blocked_by, waits.operation, waits.waited) == (("w1",), False, False)
     assert [cell and cell.waited for cell in went_on] == [True, False]
-    assert [len(own) for own in laid.answers] == [1, 2]  # not those of the drain
+    assert [len(own) for own in laid.answers] == [1, 2]
+    assert [answer.jobs for answer in laid.afterwards] == [(2, 5), ()]
+
+
+def test_a_statement_is_shown_with_its_values_and_known_by_its_shape(tmp_path: Path) -> None:
+    sql = "UPDATE jobs\n  SET status = 'done' WHERE id = 4"
+    steps = [step(0, "claim", ended(0, READ)), step(0, WRITE, ended(0, WRITE, sql=sql)), step(1, WRITE, ended(1, ""))]
+    kept = read(tmp_path / "b", explored_double_claim("q", schedule={"steps": steps}))
+    laid = lay_out(kept.schedules[0], None)
+    assert laid is not None
+    cells = [(cell.begins, cell.ended) for row in laid.rows for cell in row.cells if cell]
+    assert cells == [
+        ("claim", ((READ, ""),)),
+        ("", (("UPDATE jobs SET status = 'done' WHERE id = 4", ""),)),
+        (WRITE, (("write", ""),)),
+    ]
+
+
+def test_what_is_answered_afterwards_is_cut_and_counted(tmp_path: Path) -> None:
+    answers = [[], [], *[[["claim", "ok", [n], None, ""]] for n in range(MOST_AFTERWARDS + 3)]]
+    text = page_of(tmp_path / "b", [explored_double_claim("q", schedule={"answers": answers})]).text
+    assert f"claim → job {MOST_AFTERWARDS - 1} and 3 more This schedule" in text
 
 
 def test_a_long_schedule_is_cut_and_what_is_cut_is_counted(tmp_path: Path) -> None:
@@ -136,6 +157,7 @@ def test_a_finding_is_shown_in_its_schedule_and_not_by_the_clock(tmp_path: Path)
         f"4 no longer blocked {WRITE} {WRITE} 5 COMMIT ✗ contradiction 6",
         "6 nobody could go on complete 2: DELETE FROM jobs → SQLITE_BUSY",
         "answers claim → jobs 4, 3 ✗ contradiction claim → jobs 4, 3 complete failed: database is locked",
+        "afterwards claim → jobs 2, 5 complete → nothing This schedule",
         "This schedule went the same 10 of 10 times; 9 schedules break it.",
         "contend replay runs/20261122-194900/results/01-x --finding 1",
     ):
@@ -197,7 +219,7 @@ def test_what_the_table_of_outcomes_leaves_out_is_counted(tmp_path: Path) -> Non
     many = [{"answers": [[["claim", "ok", [n], None, ""]]], "schedules": 2} for n in range(MOST_OUTCOMES + 3)]
     sample = [{"depth": 2, "schedules": 80, "found_with": 0.5936}, {"depth": 3, "schedules": 6, "found_with": 0.0341}]
     otherwise = [{"schedule": 3, "expected": "w0: claim", "got": "w0: COMMIT"}]
-    more = exploration(schedules=115, outcomes=many, random=sample, diverged=otherwise, divergences=1204)
+    more = exploration(schedules=115, waited=40, outcomes=many, random=sample, diverged=otherwise, divergences=1204)
     document = explored("mine.py:Queue", series={"exploration": [more]})
     (laid,) = outcomes([read(tmp_path / "b", document)])
     assert (len(laid.shown), laid.rest, laid.random, laid.columns) == (MOST_OUTCOMES, 115 - 2 * MOST_OUTCOMES, 86, 1)
@@ -206,6 +228,7 @@ def test_what_the_table_of_outcomes_leaves_out_is_counted(tmp_path: Path) -> Non
     assert "The 86 schedules tried at random were judged as well, and are not counted in this table." in section
     assert "1,204 schedules went otherwise when begun again" in section
     assert "Expected was w0: claim, and w0: COMMIT came." in section
+    assert "of which a worker had to wait in 40" in section
     assert "random, for 3 steps in order 6, found with ≥ 0.0341" in section
 
 

@@ -145,6 +145,7 @@ def _schedule(change: Callable[[Json], object]) -> Callable[[Path], None]:
             r"an item of `ran`: `worker` should be one of 2",
         ),
         (_schedule(lambda s: s["steps"][0]["ran"][0].update(error=5)), r"`error` should be a text but is 5"),
+        (_schedule(lambda s: s["steps"][0]["ran"][0].update(sql=["x"])), r"`sql` should be a text but is \['x'\]"),
         (_schedule(lambda s: s.update(answers=s["answers"][:1])), r"`answers` should be those of 2 workers but is"),
         (
             _schedule(lambda s: s["answers"][0].append(["claim", "ok"])),
