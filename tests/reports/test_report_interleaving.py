@@ -190,6 +190,15 @@ def test_an_exploration_says_nothing_of_time_or_of_who_got_more(tmp_path: Path) 
     assert {"costs", "workers"} <= set(page_of(tmp_path / "race", [{**explored("q"), "mode": "race"}]).values("id"))
 
 
+def test_an_exploration_is_told_from_a_race_of_the_same_queue(tmp_path: Path) -> None:
+    race = {**explored_double_claim("mine.py:Queue"), "mode": "race", "series": {}}
+    text = page_of(tmp_path / "b", [race, explored_double_claim("mine.py:Queue")], "fail").text
+    assert "✗ fail 15 × no-double-claim ✗ fail explored: 15 × no-double-claim" in text
+    assert "mine.py:Queue claim-race on SQLite: no-double-claim: 15 found" in text
+    assert "mine.py:Queue claim-race on SQLite, explored: no-double-claim: 15 found" in text
+    assert "Invariant mine.py:Queue mine.py:Queue explored no-double-claim" in text
+
+
 def test_the_same_exploration_gives_the_same_bytes(tmp_path: Path) -> None:
     folder = write(tmp_path / "b", [explored_double_claim("mine.py:Queue"), explored("reference:immediate-batch")])
     assert write_page(folder, tmp_path / "one").read_bytes() == write_page(folder, tmp_path / "two").read_bytes()
