@@ -12,16 +12,19 @@ from typing import Final
 
 from harness.verdict import Judgement
 from reports import rendering, wording
+from reports.interleaving import Interleaving
+from reports.interleaving import lay_out as lay_out_schedule
 from reports.latency import latency
 from reports.load import loads
 from reports.locking import Locking, locking
 from reports.moment import breaking
+from reports.outcomes import outcomes
 from reports.plots import Panel
 from reports.pool import waits
 from reports.price import prices
 from reports.progress import progress
 from reports.readers import readers
-from reports.saved import Finding, Operation, Process, Result, Run, load
+from reports.saved import Finding, Operation, Process, Result, Run, Schedule, load
 from reports.scaling import scaling
 from reports.timeline import Timeline, lay_out
 
@@ -70,6 +73,8 @@ def write_page(bundle: Path, out: Path | None = None) -> Path:
 
 def render(run: Run) -> str:
     """The page as HTML text."""
+    blocks = _blocks(run.results)
+    shown = [each for block in blocks for each in (*block.findings, *block.folded)]
     return rendering.render(
         "page.html",
         run=run,
@@ -78,7 +83,10 @@ def render(run: Run) -> str:
         tables=_invariant_tables(run.results),
         generations=_generations(run.results),
         costs=_costs(run.results),
-        blocks=_blocks(run.results),
+        blocks=blocks,
+        timelines=any(each.timeline for each in shown),
+        interleavings=any(each.interleaving for each in shown),
+        outcomes=outcomes(run.results),
         loads=loads(run.results),
         prices=prices(run.results),
         progress=progress(run.results),
@@ -260,7 +268,8 @@ def _invariant_tables(results: Sequence[Result]) -> list[_InvariantTable]:
 
 
 def _claims(results: Iterable[Result]) -> list[Result]:
-    return [r for r in results if r.scenario == "claim-race" and r.measurements]
+    """The results whose claims cost what they cost: an explored worker waits for its turn, so its times say nothing."""
+    return [r for r in results if r.scenario == "claim-race" and r.mode != "explore" and r.measurements]
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,9 +325,12 @@ class _Workers:
 
 
 def _workers(results: Sequence[Result]) -> list[_Workers]:
-    """Jobs by worker, of the scenarios that are about claiming: elsewhere they say nothing of the queue."""
+    """Jobs by worker, of the scenarios that are about claiming: elsewhere they say nothing of the queue.
+
+    Nor do they in an exploration, where we chose who came first.
+    """
     rows = []
-    for result in (r for r in results if r.scenario.startswith("claim-")):
+    for result in (r for r in results if r.scenario.startswith("claim-") and r.mode != "explore"):
         jobs = [p.jobs for p in result.processes]
         if len(jobs) > 1 and max(jobs) > 0:
             shown = tuple((p, round(100 * p.jobs / max(jobs))) for p in result.processes[:MOST_WORKERS])
@@ -341,9 +353,13 @@ def _doubts(run: Run) -> list[tuple[str, list[Result]]]:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
+    """A finding and how it went: the schedule that shows it where one was explored, else the operations in time."""
+
     finding: Finding
     first: wording.Told
     job: object
+    schedule: Schedule | None
+    interleaving: Interleaving | None
     timeline: Timeline | None
     broke: Operation | None  # the operation whose answer is the contradiction
     others: tuple[wording.Told, ...]
@@ -380,11 +396,16 @@ def _show(result: Result, finding: Finding) -> _Shown:
         numbers = tuple(n for each in finding.evidence[:MOST_VIOLATIONS] for n in wording.operation_numbers(each))
     named = [result.operations[n] for n in dict.fromkeys(numbers) if n in result.operations]
     moves = [op for op in named if op.kind != "round"]  # a round only encloses the claims of one batch
+    broke = breaking(finding.invariant, facts, first)
+    schedule = next((each for each in result.schedules if each.invariant == finding.invariant), None)
+    interleaving = lay_out_schedule(schedule, broke) if schedule else None
     return _Shown(
         finding,
         wording.tell(finding.invariant, facts),
         facts.get("job"),
-        lay_out(moves),
-        breaking(finding.invariant, facts, first),
+        schedule,
+        interleaving,
+        None if interleaving else lay_out(moves),
+        broke,
         tuple(wording.tell(finding.invariant, other) for other in others[: MOST_VIOLATIONS - 1]),
     )

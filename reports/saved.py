@@ -201,6 +201,112 @@ class LoadFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What one operation of an explored worker came to: the jobs it named or the value it gave, or else the problem."""
+
+    kind: str
+    outcome: str
+    jobs: tuple[object, ...]
+    value: object
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement that ended in a step: of which worker (its place), on which of its connections, and with which error, if any.
+
+    `sql` has its values, where those are known; its `shape` never has.
+    """
+
+    worker: int
+    connection: int
+    kind: str
+    shape: str
+    sql: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One worker (its place) let on: what it was about to do, who kept it waiting, and what ended before all had stopped again.
+
+    A `forced` one was no choice: nobody could go on, and the database refused somebody.
+    """
+
+    worker: int
+    what: str
+    blocked_by: tuple[str, ...]
+    forced: bool
+    ran: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Where a schedule that was begun again did not go as before."""
+
+    expected: str
+    got: str
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The schedule that shows how an invariant broke, one of `schedules` that break it, as it went when it was repeated.
+
+    It went the `same` in so many of the `times`. There are answers of each worker, in order, wherever there are steps; those given
+    `afterwards`, when nobody was held any more, are in one row.
+    """
+
+    invariant: str
+    schedules: int
+    times: int
+    same: int
+    diverged: tuple[Divergence, ...]
+    workers: tuple[str, ...]
+    steps: tuple[Step, ...]
+    answers: tuple[tuple[Answer, ...], ...]
+    afterwards: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the workers' operations came to, whichever worker it was, and how many schedules came to it."""
+
+    answers: tuple[tuple[Answer, ...], ...]
+    schedules: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Schedules tried at random, and the least probability of having found what takes `depth` steps in a certain order."""
+
+    depth: int
+    schedules: int
+    found_with: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """What an exploration came to: `schedules` tried in order, those tried at random, and the most frequent `outcomes` of the former.
+
+    In `waited` of them a worker waited for a lock of another (None: not counted). `stands_for` is how many there are without
+    reduction (None: not counted). Times are in seconds; `shown_seconds` is until the first violation was known. `diverged` are the
+    first of `divergences`.
+    """
+
+    schedules: int
+    redundant: int
+    waited: int | None
+    stands_for: int | None
+    longest: int
+    random: tuple[Sample, ...]
+    diverged: tuple[Divergence, ...]
+    divergences: int
+    outcomes: tuple[Outcome, ...]
+    seconds: float
+    shown_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class LeftOut:
     """A count or timing that was not made, and why not."""
 
@@ -248,6 +354,8 @@ class Result:
     reader_latency: tuple[Quantile, ...]
     pool_waiting: tuple[Waiting, ...]
     load: LoadFigures | None
+    schedules: tuple[Schedule, ...]
+    exploration: Exploration | None
     flush_ms: float | None
     settings: Mapping[str, object]
     durability: Mapping[str, object]
@@ -464,6 +572,8 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
             sorted((_waiting(row) for row in series.rows("pool_waiting")), key=lambda moment: moment.ms)
         ),
         load=_load_figures(series.fields("load")) if series.values.get("load") else None,
+        schedules=tuple(_schedule(row) for row in series.rows("schedules")),
+        exploration=next((_exploration(row) for row in series.rows("exploration")), None),
         flush_ms=None if flush_ns is None else flush_ns / 1e6,
         settings={key: size for key, size in fields.mapping("load").items() if key in ("workers", "jobs", "batch")},
         durability=fields.mapping("durability"),
@@ -547,6 +657,95 @@ def _second(row: _Fields) -> Second:
         row.maybe("operations", row.whole) or 0,
         row.maybe("errors", row.whole) or 0,
         row.maybe("users", row.whole),
+    )
+
+
+def _schedule(row: _Fields) -> Schedule:
+    workers = row.texts("workers")
+    steps = tuple(_step(each, len(workers)) for each in row.rows("steps"))
+    answers = _answers(row)
+    if steps and len(answers) < len(workers):
+        raise _wrong(f"{row.where}: `answers`", f"those of {len(workers)} workers", row.values.get("answers"))
+    return Schedule(
+        invariant=row.text("invariant"),
+        schedules=row.whole("schedules"),
+        times=row.whole("times"),
+        same=row.whole("same"),
+        diverged=_diverged(row),
+        workers=workers,
+        steps=steps,
+        answers=answers[: len(workers)],
+        afterwards=tuple(answer for rest in answers[len(workers) :] for answer in rest),
+    )
+
+
+def _step(row: _Fields, workers: int) -> Step:
+    return Step(
+        worker=_place(row, workers),
+        what=row.text("what"),
+        blocked_by=row.texts("blocked_by"),
+        forced=row.flag("forced", default=False),
+        ran=tuple(
+            Statement(
+                _place(each, workers),
+                each.whole("connection"),
+                each.text("kind"),
+                each.text("shape"),
+                each.maybe("sql", each.text) or each.text("shape"),
+                each.maybe("error", each.text) or "",
+            )
+            for each in row.rows("ran")
+        ),
+    )
+
+
+def _place(row: _Fields, workers: int) -> int:
+    place = row.whole("worker")
+    if place >= workers:
+        raise _wrong(f"{row.where}: `worker`", f"one of {workers} workers, counted from 0", place)
+    return place
+
+
+def _answers(row: _Fields) -> tuple[tuple[Answer, ...], ...]:
+    where = f"{row.where}: an item of `answers`"
+    workers = [_Fields({"answers": worker}, where) for worker in row.items("answers")]
+    return tuple(tuple(_answer(where, each) for each in worker.items("answers")) for worker in workers)
+
+
+def _answer(where: str, value: object) -> Answer:
+    keys = ("kind", "outcome", "jobs", "value", "problem")
+    if not isinstance(value, list) or len(value) != len(keys):
+        raise _wrong(where, f"a list of {', '.join(keys)}", value)
+    answer = _Fields(dict(zip(keys, value, strict=True)), where)
+    return Answer(
+        answer.text("kind"),
+        answer.text("outcome"),
+        answer.items("jobs"),
+        answer.values["value"],
+        answer.text("problem"),
+    )
+
+
+def _diverged(row: _Fields) -> tuple[Divergence, ...]:
+    return tuple(Divergence(each.text("expected"), each.text("got")) for each in row.rows("diverged"))
+
+
+def _exploration(row: _Fields) -> Exploration:
+    return Exploration(
+        schedules=row.whole("schedules"),
+        redundant=row.whole("redundant"),
+        waited=row.maybe("waited", row.whole),
+        stands_for=row.maybe("stands_for", row.whole),
+        longest=row.whole("longest"),
+        random=tuple(
+            Sample(each.whole("depth"), each.whole("schedules"), each.amount("found_with", most=1.0))
+            for each in row.rows("random")
+        ),
+        diverged=_diverged(row),
+        divergences=row.whole("divergences"),
+        outcomes=tuple(Outcome(_answers(each), each.whole("schedules")) for each in row.rows("outcomes")),
+        seconds=row.amount("seconds"),
+        shown_seconds=row.maybe("shown_seconds", row.amount),
     )
 
 

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_DOWN, Context
 from string import Formatter
 from typing import Final
 
@@ -129,20 +130,54 @@ def verdict(result: Result) -> tuple[str, str, str]:
 
 def coverage(result: Result) -> str:
     """What a result covered, as a phrase; empty where it says nothing."""
-    facts = dict(result.coverage)
-    schedules, exhausted, control = facts.pop("schedules", 0), facts.pop("exhausted", None), facts.pop("control", None)
-    said: list[str] = []
-    if isinstance(schedules, int) and schedules > 0:
-        said.append(f"{'all ' if exhausted is True else ''}{amount(schedules, 'schedule')}")
+    facts = {key: value for key, value in result.coverage.items() if key not in _OF_SCHEDULES}
+    control = facts.pop("control", None)
     counted = {key: value for key, value in facts.items() if isinstance(value, int) and value}
     places = {key: place for place, key in enumerate(_COVERED)}
-    said += [
+    said = [
         amount(counted[key], *_COVERED.get(key, (label(key).removesuffix("s"), None)))
         for key in sorted(counted, key=lambda key: places.get(key, len(places)))
     ]
     if isinstance(control, str):
         said.append(f"control {plain(control)}")
-    return ", ".join(said)
+    tried, rest = schedules(result), ", ".join(said)
+    return f"{tried}; {rest}" if ", " in tried and rest else ", ".join(filter(None, (tried, rest)))
+
+
+_OF_SCHEDULES: Final = frozenset({"schedules", "exhausted", "saved", "preemptions", "depth", "found_with"})
+
+
+def schedules(result: Result) -> str:
+    """How many schedules a result tried and of how many: all there are, or within which bounds; empty where it explored none."""
+    tried, exhausted, saved, preemptions, depth, found_with = (
+        value if isinstance(value := result.coverage.get(key), int | float) else None
+        for key in ("schedules", "exhausted", "saved", "preemptions", "depth", "found_with")
+    )
+    if not isinstance(tried, int) or tried <= 0:
+        return ""
+    if exhausted:
+        every = "the only schedule" if tried == 1 else f"all {tried:,} schedules"
+        return every + (f", which stand{'s' if tried == 1 else ''} for {number(tried + saved)}" if saved else "")
+    bounds = []
+    if preemptions is not None:
+        least = f"with at most {amount_of(preemptions, 'preemption')}" if preemptions else "without preemption"
+        bounds.append(f"all {least}")
+    if depth is not None and found_with is not None:
+        bounds.append(
+            f"what takes {number(depth)} steps in a certain order was found with probability ≥ {at_least(found_with)}"
+        )
+    return (
+        amount(tried, "schedule")
+        + (", not all" if exhausted is False else "")
+        + (": " if bounds else "")
+        + "; ".join(bounds)
+    )
+
+
+def at_least(probability: float) -> str:
+    """A probability that bounds from below: to three digits, never rounded up, and never certainty."""
+    bound = Context(prec=3, rounding=ROUND_DOWN).create_decimal(repr(min(probability, 0.999)))
+    return f"{bound:f}"
 
 
 _TELLING: Final = {  # scenario → the count that says how much was tried

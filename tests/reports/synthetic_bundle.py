@@ -159,6 +159,95 @@ def double_claim(system: str, database: str, **more: Any) -> Json:
     return broken(result(system, database), "no-double-claim", 1203, evidence, operations, **shown)
 
 
+READ, WRITE = "SELECT id FROM jobs WHERE status = ? LIMIT ?", "UPDATE jobs SET status = ? WHERE id = ?"
+
+
+def ended(worker: int, shape: str, error: str | None = None, connection: int = 1, **more: Any) -> Json:
+    """A statement that ended in a step."""
+    return {"worker": worker, "connection": connection, "kind": "write", "shape": shape, "error": error, **more}
+
+
+def step(worker: int, what: str, *ran: Json, **more: Any) -> Json:
+    """One step of a schedule."""
+    return {"worker": worker, "what": what, "blocked_by": [], "forced": False, "ran": list(ran), **more}
+
+
+def exploration(**more: Any) -> Json:
+    """What an exploration of all schedules came to."""
+    one, other, nothing = (["claim", "ok", jobs, None, ""] for jobs in ([4, 3], [2, 5], []))
+    return {
+        "schedules": 10,
+        "exhausted": True,
+        "redundant": 1,
+        "stands_for": 20,
+        "preemptions_below": None,
+        "longest": 6,
+        "random": [],
+        "diverged": [],
+        "divergences": 0,
+        "outcomes": [
+            {"answers": [[one], [one]], "schedules": 7},
+            {"answers": [[other], [one]], "schedules": 2},
+            {"answers": [[nothing], [one]], "schedules": 1},
+        ],
+        "seconds": 0.063,
+        "shown_seconds": 0.357,
+        **more,
+    }
+
+
+def explored(system: str, database: str = "sqlite", **more: Any) -> Json:
+    """An exploration that held: all 10 schedules of two workers."""
+    covered = {"workers": 2, "claims": 20, "operations": 131, "schedules": 10, "exhausted": True, "saved": 10}
+    found = {
+        "mode": "explore",
+        "coverage": {**covered, "control": "caught"},
+        "series": {"exploration": [exploration()]},
+    }
+    return {**result(system, database), **found, **more}
+
+
+def explored_double_claim(system: str, database: str = "sqlite", schedule: Json | None = None, **more: Any) -> Json:
+    """An exploration that found job 3 handed to w1 and then, in step 5, to w0; `schedule` replaces keys of the one that shows it."""
+    answer = ["claim", "ok", [4, 3], None, ""]
+    shown = {
+        "invariant": "no-double-claim",
+        "schedule": 2,
+        "schedules": 9,
+        "times": 10,
+        "same": 10,
+        "diverged": [],
+        "choices": [0, 1, 1, 0, 1],
+        "said": ["claim", "claim", WRITE, WRITE, "complete"],
+        "workers": ["w0", "w1"],
+        "steps": [
+            step(0, "claim", ended(0, READ)),
+            step(1, "claim", ended(1, READ)),
+            step(0, WRITE, blocked_by=["w1"]),
+            step(1, WRITE, ended(1, WRITE), ended(0, WRITE)),
+            step(0, "COMMIT", ended(0, "COMMIT")),
+            step(1, "complete", ended(1, "DELETE FROM jobs", "SQLITE_BUSY", 2), forced=True),
+        ],
+        "answers": [
+            [answer],
+            [answer, ["complete", "fail", [], None, "database is locked"]],
+            [],
+            [["claim", "ok", [2, 5], None, ""], ["complete", "ok", [], None, ""]],
+        ],
+        **(schedule or {}),
+    }
+    operations = [
+        operation(66, "w0", "claim", 4.8, 7.2, requested=2, jobs=[4, 3]),
+        operation(67, "w1", "claim", 5.1, 6.3, requested=2, jobs=[4, 3]),
+    ]
+    facts = {"job": 3, "holder": "w1", "taker": "w0", "apart_ns": 914_535, "finished_before": False}
+    evidence = [{**facts, "operations": [66, 67]}, {**facts, "job": 4, "operations": [66, 67]}]
+    found = broken(explored(system, database), "no-double-claim", 15, evidence, operations)
+    found["findings"][0]["replay"] = "contend replay runs/20261122-194900/results/01-x --finding 1"
+    found["series"] = {**found["series"], "schedules": [shown]}
+    return {**found, **more}
+
+
 def batches(
     system: str,
     database: str,

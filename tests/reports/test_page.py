@@ -19,6 +19,10 @@ from synthetic_bundle import (
     catalogue,
     churn,
     double_claim,
+    ended,
+    exploration,
+    explored,
+    explored_double_claim,
     judged,
     n_plus_1,
     operation,
@@ -26,6 +30,7 @@ from synthetic_bundle import (
     progress,
     quantiles,
     result,
+    step,
     write,
 )
 
@@ -112,8 +117,15 @@ def test_a_run_of_one_system_states_the_coverage_of_that_system(tmp_path: Path) 
 
 
 def test_an_exhausted_exploration_says_all_schedules(tmp_path: Path) -> None:
-    explored = result("mine.py:Queue", mode="explore", coverage={"schedules": 70, "exhausted": True, "workers": 2})
-    assert "Covered all 70 schedules, 2 workers." in page_of(tmp_path / "b", [explored]).text
+    covered = {"schedules": 70, "exhausted": True, "workers": 2}
+    page = page_of(tmp_path / "b", [explored("mine.py:Queue", coverage=covered)])
+    assert "Covered all 70 schedules, 2 workers." in page.text
+
+
+def test_the_verdict_says_how_many_schedules_and_what_they_stand_for(tmp_path: Path) -> None:
+    hero = page_of(tmp_path / "b", [explored("mine.py:Queue")]).text
+    covered = "all 10 schedules, which stand for 20; 2 workers, 20 claims, 131 operations, control caught."
+    assert f"Covered {covered}" in hero[: hero.index("What was tried")]
 
 
 def test_a_control_that_was_not_caught_is_bad_news(tmp_path: Path) -> None:
@@ -683,7 +695,34 @@ def hostile(text: str) -> list[dict[str, Any]]:
     race["measurements"] = {**race["measurements"], text: {"value": 1.5, "unit": text}}
     batch = batches(text, "sqlite", 0.0, 1.0, timed=True)
     batch["series"]["times"] = [{**t, "baseline": text} for t in batch["series"]["times"]]
-    return [race, batch, n_plus_1(text, "sqlite"), *hostile_beyond_claiming(text)]
+    return [race, hostile_exploration(text), batch, n_plus_1(text, "sqlite"), *hostile_beyond_claiming(text)]
+
+
+def hostile_exploration(text: str) -> Json:
+    """An exploration in which every word of a step, of an answer, and every name of a worker is `text`."""
+    answers = [[[text, "ok", [text, 1], None, ""]], [["claim", text, [], None, text], ["claim", "ok", [], text, ""]]]
+    afterwards = [[text, "ok", [text], {text: text}, ""]]
+    otherwise = [{"schedule": 4, "expected": text, "got": text}]
+    found = explored_double_claim(
+        text,
+        schedule={
+            "same": 7,
+            "diverged": otherwise,
+            "workers": [text, f"{text}1"],
+            "steps": [
+                step(0, text, ended(0, text, text), ended(1, text, text, connection=2, sql=text)),
+                step(1, f"2: {text}", blocked_by=[text, "w1"]),
+                step(1, "claim", forced=True),
+            ],
+            "answers": [*answers, afterwards],
+        },
+    )
+    outcome = [{"answers": answers, "schedules": 3}]
+    found["series"]["exploration"] = [exploration(outcomes=outcome, diverged=otherwise, divergences=9)]
+    found["findings"][0]["replay"] = text
+    found["operations"][0] |= {"process": text, "kind": text, "jobs": [text]}
+    found["findings"][0]["evidence"][0] |= {"job": text, "holder": "w1", "taker": text}
+    return found
 
 
 def hostile_beyond_claiming(text: str) -> list[dict[str, Any]]:
@@ -728,7 +767,7 @@ def test_a_name_with_dollars_is_drawn_as_it_is_and_not_as_a_formula(tmp_path: Pa
 
 def test_foreign_text_is_isolated_from_the_direction_of_the_text_around_it(tmp_path: Path) -> None:
     pages = [
-        page_of(tmp_path / name, hostile("שלום")[:n], "fail", doubts=["שלום"]) for name, n in (("one", 1), ("all", 3))
+        page_of(tmp_path / name, hostile("שלום")[:n], "fail", doubts=["שלום"]) for name, n in (("one", 1), ("all", 4))
     ]
     places = [within for page in pages for text, within in page.places if "שלום" in text]
     assert len(places) > 50

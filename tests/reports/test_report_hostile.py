@@ -9,7 +9,7 @@ from typing import Literal
 import chromium
 import pytest
 from synthetic_bundle import loaded, write
-from test_page import HOSTILE, Page, hostile
+from test_page import HOSTILE, Page, hostile, hostile_exploration
 
 import contend
 from reports.difference import write_difference
@@ -98,6 +98,8 @@ def pages(attacked: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
             machine={text: text, "cpu": text},
             **made,
         )
+    explored = [hostile_exploration(HOSTILE[n]) for n in (0, 1, 4, 7)]
+    write(runs / "explored", explored, "fail", created="2026-11-09T10:00:00Z")
     (runs / "cut").mkdir()
     (runs / "cut" / "bundle.json").write_text("{<script>")
     written = {
@@ -105,6 +107,7 @@ def pages(attacked: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         "report": write_page(runs / "hostile-0"),
         "long": write_page(runs / "hostile-1"),
         "turned round": write_page(runs / "hostile-2"),
+        "explored": write_page(runs / "explored"),
         "comparison": write_difference(attacked, runs / "hostile-0"),
         "compared": write_difference(runs / "hostile-1", runs / "hostile-2"),
         "history": write_history(runs),
@@ -112,7 +115,7 @@ def pages(attacked: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return {name: path.read_text(encoding="utf-8") for name, path in written.items()}
 
 
-NAMES = ("real", "report", "long", "turned round", "comparison", "compared", "history")
+NAMES = ("real", "report", "long", "turned round", "explored", "comparison", "compared", "history")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -141,6 +144,20 @@ def test_what_the_queue_said_is_there_to_be_read(pages: dict[str, str]) -> None:
     assert "<img src=x onerror=alert(1)>.py:Queue" in words
     assert 'SQLITE_BUSY: database is locked "><img src=x' in words
     assert "✗ contradiction" in words
+
+
+def test_what_an_explored_system_said_is_there_to_be_read(pages: dict[str, str]) -> None:
+    words = Page(pages["explored"]).text
+    for text in (HOSTILE[0], HOSTILE[1], "⟨U+202E⟩evil⟨U+2066⟩ ⟨U+2069⟩⟨U+200F⟩⟨U+0000⟩⟨U+001B⟩[31m"):
+        for said in (
+            f"step {text}",  # a worker
+            f"{text} → {text}",  # a statement and its error
+            f"2: {text} … blocked by {text}, w1",
+            f"answers {text} → jobs {text}, 1",
+            f"claim {text}: {text}",  # an outcome and its problem
+            f"Expected was {text}, and {text} came.",
+        ):
+            assert said in words
 
 
 @in_a_browser

@@ -12,7 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_bundle import Json, catalogue, churn, operation, pool, progress, quantiles, result, write
+from synthetic_bundle import (
+    Json,
+    catalogue,
+    churn,
+    exploration,
+    explored_double_claim,
+    operation,
+    pool,
+    progress,
+    quantiles,
+    result,
+    write,
+)
 
 from harness.bundle import Bundle
 from harness.errors import BundleUnreadable
@@ -100,6 +112,71 @@ def test_a_damaged_bundle_is_refused_in_one_sentence(
     tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     folder = write(tmp_path / "b", [result("a"), result("b")])
+    load(folder)
+    damage(folder)
+    with pytest.raises(BundleUnreadable, match=message) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def _schedule(change: Callable[[Json], object]) -> Callable[[Path], None]:
+    """Change the schedule of the first result."""
+    return edit(FIRST, lambda document: change(document["series"]["schedules"][0]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_schedule(lambda s: s.pop("same")), r"an item of `schedules`: `same` should be a whole number but is None"),
+        (_schedule(lambda s: s.update(workers=["w0", 1])), r"`workers` should be a text but is 1"),
+        (
+            _schedule(lambda s: s["steps"][0].update(worker=2)),
+            r"an item of `steps`: `worker` should be one of 2 workers, counted from 0 but is 2",
+        ),
+        (
+            _schedule(lambda s: s["steps"][0].update(worker=-1)),
+            r"`worker` should be a whole number from 0 on but is -1",
+        ),
+        (_schedule(lambda s: s["steps"][0].update(what=None)), r"`what` should be a text but is None"),
+        (_schedule(lambda s: s["steps"][0].update(forced="no")), r"`forced` should be true or false but is 'no'"),
+        (_schedule(lambda s: s["steps"][2].update(blocked_by="w1")), r"`blocked_by` should be a list but is 'w1'"),
+        (
+            _schedule(lambda s: s["steps"][0]["ran"][0].update(worker=7)),
+            r"an item of `ran`: `worker` should be one of 2",
+        ),
+        (_schedule(lambda s: s["steps"][0]["ran"][0].update(error=5)), r"`error` should be a text but is 5"),
+        (_schedule(lambda s: s["steps"][0]["ran"][0].update(sql=["x"])), r"`sql` should be a text but is \['x'\]"),
+        (_schedule(lambda s: s.update(answers=s["answers"][:1])), r"`answers` should be those of 2 workers but is"),
+        (
+            _schedule(lambda s: s["answers"][0].append(["claim", "ok"])),
+            r"an item of `answers` should be a list of kind, outcome, jobs, value, problem but is \['claim', 'ok'\]",
+        ),
+        (_schedule(lambda s: s.update(answers=[[[1, "ok", [], None, ""]]] * 2)), r"`kind` should be a text but is 1"),
+        (_schedule(lambda s: s.update(diverged=[{"expected": "w0"}])), r"`got` should be a text but is None"),
+        (
+            edit(FIRST, lambda d: d["series"].update(exploration=[3])),
+            r"an item of `exploration` should be an object but is 3",
+        ),
+        (
+            series_of("exploration", exploration(schedules=-1)),
+            r"`schedules` should be a whole number from 0 on but is -1",
+        ),
+        (series_of("exploration", exploration(stands_for=2.5)), r"`stands_for` should be a whole number but is 2.5"),
+        (
+            series_of("exploration", exploration(random=[{"depth": 2, "schedules": 8, "found_with": 1.5}])),
+            r"an item of `random`: `found_with` should be a number from 0 to 1 but is 1.5",
+        ),
+        (
+            series_of("exploration", exploration(outcomes=[{"answers": [["claim"]], "schedules": 1}])),
+            r"an item of `outcomes`: an item of `answers` should be a list of kind",
+        ),
+        (series_of("exploration", exploration(seconds="long")), r"`seconds` should be a number but is 'long'"),
+    ],
+)
+def test_a_damaged_exploration_is_refused_in_one_sentence(
+    tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    folder = write(tmp_path / "b", [explored_double_claim("a")])
     load(folder)
     damage(folder)
     with pytest.raises(BundleUnreadable, match=message) as caught:

@@ -567,6 +567,45 @@ def test_coverage_is_a_phrase_in_the_singular_and_the_plural(
     assert wording.coverage(kept) == said
 
 
+@pytest.mark.parametrize(
+    ("covered", "said"),
+    [
+        ({"schedules": 9, "exhausted": True, "saved": 9}, "all 9 schedules, which stand for 18"),
+        ({"schedules": 1, "exhausted": True, "saved": 1}, "the only schedule, which stands for 2"),
+        ({"schedules": 70, "exhausted": True, "saved": 0}, "all 70 schedules"),
+        ({"schedules": 70, "exhausted": True, "workers": 2}, "all 70 schedules, 2 workers"),
+        ({"schedules": 1, "exhausted": False}, "1 schedule, not all"),
+        ({"schedules": 3, "exhausted": False, "preemptions": 0}, "3 schedules, not all: all without preemption"),
+        (
+            {"schedules": 1204, "exhausted": False, "preemptions": 2, "depth": 3, "found_with": 0.8799, "workers": 4},
+            (
+                "1,204 schedules, not all: all with at most 2 preemptions; "
+                "what takes 3 steps in a certain order was found with probability ≥ 0.879; 4 workers"
+            ),
+        ),
+        ({"schedules": "many", "exhausted": "yes", "preemptions": "few", "operations": 3}, "3 operations"),
+        (
+            {"schedules": 4, "exhausted": False, "preemptions": "few", "depth": [3], "found_with": 0.5},
+            "4 schedules, not all",
+        ),
+    ],
+)
+def test_coverage_of_an_exploration_says_of_how_many_schedules(
+    tmp_path: Path, covered: dict[str, Any], said: str
+) -> None:
+    (kept,) = load(write(tmp_path / "b", [result("mine.py:Queue", mode="explore", coverage=covered)])).results
+    assert wording.coverage(kept) == said
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [(0.0341336, "0.0341"), (0.5, "0.5"), (0.0, "0.0"), (0.99951, "0.999"), (1.0, "0.999"), (0.00001239, "0.0000123")],
+)
+def test_a_bound_from_below_is_never_rounded_up(probability: float, said: str) -> None:
+    assert wording.at_least(probability) == said
+    assert float(said) <= probability
+
+
 def test_an_invariant_of_the_user_is_told_by_its_facts() -> None:
     told = wording.tell("no-mondays", {"job": 7, "waiting_ns": 2e6, "operations": [12, 19]})
     assert told.sentence.striptags() == "no-mondays does not hold: job 7, waiting 2 ms, operations 12, 19."
