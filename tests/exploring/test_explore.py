@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def explore(system: str, *words: object, cwd: Path, scenario: str = "claim-race"
     return contend("explore", scenario, "--system", system, "--seed", 1, *words, cwd=cwd)
 
 
-def broken(result: Json) -> list[str]:
+def broken(result: Mapping[str, Any]) -> list[str]:
     return [finding["invariant"] for finding in result["findings"]]
 
 
