@@ -12,6 +12,7 @@ from typing import Final
 
 from harness.verdict import Judgement
 from reports import rendering, wording
+from reports.anomalies import anomalies
 from reports.interleaving import Interleaving
 from reports.interleaving import lay_out as lay_out_schedule
 from reports.latency import latency
@@ -87,6 +88,7 @@ def render(run: Run) -> str:
         timelines=any(each.timeline for each in shown),
         interleavings=any(each.interleaving for each in shown),
         outcomes=outcomes(run.results),
+        anomalies=anomalies(run.results),
         loads=loads(run.results),
         prices=prices(run.results),
         progress=progress(run.results),

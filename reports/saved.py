@@ -32,12 +32,16 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What broke one invariant: the full `count`, and the facts of the first violations (`operations`, often `job`)."""
+    """What broke one invariant: the full `count`, and the facts of the first violations (`operations`, often `job`).
+
+    Of an exploration, `schedules` is how many broke it.
+    """
 
     invariant: str
     count: int
     evidence: tuple[Mapping[str, object], ...]
     replay: str
+    schedules: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -503,6 +507,7 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
                 count=row.integer("count"),
                 evidence=tuple(each.values for each in row.rows("evidence")),
                 replay=row.maybe("replay", row.text) or "",
+                schedules=row.maybe("schedules", row.whole),
             )
             for row in fields.rows("findings")
         ),

@@ -36,7 +36,13 @@ _COVERED: Final[Mapping[str, tuple[str, str | None]]] = {  # what is counted →
     "operations": ("operation", None),
     "statements": ("statement", None),
 }
-_DATABASES: Final = {"sqlite": "SQLite", "postgres": "Postgres"}
+_DATABASES: Final = {
+    "sqlite": "SQLite",
+    "sqlite-rollback": "SQLite, rollback journal",
+    "postgres": "Postgres",
+    "postgres-repeatable-read": "Postgres, REPEATABLE READ",
+    "postgres-serializable": "Postgres, SERIALIZABLE",
+}
 
 
 def plain(value: object, longest: int = LONGEST) -> str:

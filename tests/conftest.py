@@ -22,7 +22,9 @@ def pytest_configure() -> None:
 
     A commit is judged by the same examples each time; `tox -e full` looks for new ones (--hypothesis-profile=search).
     """
-    settings.register_profile("repeatable", deadline=None, derandomize=True)  # a busy machine is not a failure
+    settings.register_profile(
+        "repeatable", deadline=None, derandomize=True, max_examples=50
+    )  # a busy machine is not a failure
     settings.register_profile("search", deadline=None)
     settings.load_profile("repeatable")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -186,7 +186,7 @@ def candidates(finding: Finding) -> set[tuple[Any, ...]]:
     [{"semantics": "exactly-once-claim"}, {"semantics": "at-most-once", "database": "postgres"}],
     ids=["exactly", "at-most"],
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=histories())
 def test_sql_and_models_find_the_same_violations(
     history: History, lease_ns: int | None, changes: Mapping[str, object]
