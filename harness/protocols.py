@@ -158,7 +158,14 @@ class GateListener(Protocol):
 
 
 class Held(Protocol):
-    """The gate of one run. Only while it is turning is anything held back."""
+    """The gate of one run. Only while it is turning is anything held back.
+
+    Without `own_files`, all there is to say comes from the processes themselves, by their turnstiles.
+    """
+
+    @property
+    def own_files(self) -> bool:
+        """Whether it waits for files of its own."""
 
     @property
     def urls(self) -> Mapping[str, str]:

@@ -5,7 +5,8 @@ A process stops before each operation of its program (`operation`) and before ea
 to `harness.runners.explore` in JSON, one message a line, over a line of its own:
 
     to the process     {"schedule":3,"phase":"main","free":false}
-                                          begin the program; record what it does as schedule 3 (null: not at all); free: without a stop
+                                          begin the program, and go on through one statement; record what it does as schedule 3 (null: not
+                                          at all); free: without a stop
                        null                  end
                        "go"                  go on through one statement
                        "refuse"              let SQLite's refusal reach the program, as when its busy time-out is over
@@ -15,8 +16,9 @@ to `harness.runners.explore` in JSON, one message a line, over a line of its own
                        {"stop":"busy", …}    SQLite refused the statement as another has the lock; "go" tries again
                        {"stop":"done","answers":[…],"more":false, …}    the program has ended; more: its explored part has
 
-Every stop has `ran`, the statements run since the last one ([connection, kind, shape, effect, error's code or null, SQL with its
-values]), and `open`: whether a transaction of this process holds anything. `effect` is local, read or write (`harness.protocols.Effect`).
+Every stop has `began`, the kind of the first operation; `ran`, the statements run since the last one ([connection, kind, shape, effect,
+error's code or null, SQL with its values]); and `open`: whether a transaction of this process holds anything. `effect` is local, read or
+write (`harness.protocols.Effect`).
 """
 
 from __future__ import annotations
@@ -106,6 +108,8 @@ class Turnstile:
         self._line = line
         self._turning = False  # within a schedule
         self._credit = 0  # statements that may pass
+        self._begins = False  # the first operation may pass
+        self._began = ""  # its kind
         self._ran: list[tuple[int, str, str, Effect, str | None, str]] = []
         self._answers: list[list[Any]] = []
         self._open: set[int] = set()  # connections whose transaction holds something
@@ -123,7 +127,7 @@ class Turnstile:
             return None
         if told is None:
             return None
-        self._turning, self._credit = not told["free"], 0
+        self._turning, self._credit, self._begins = not told["free"], 1, not told["free"]
         self._thread = threading.get_ident()
         self._ran, self._answers = [], []
         return Told(told["schedule"], told["phase"])
@@ -134,8 +138,10 @@ class Turnstile:
         self._stop("done", answers=self._answers, problem=problem, more=more)
 
     def operation(self, kind: str) -> None:
-        """Stop before an operation."""
-        if self._turning and self._mine():
+        """Stop before an operation, unless it is the first."""
+        if self._begins:
+            self._begins, self._began = False, kind
+        elif self._turning and self._mine():
             self._stop("operation", kind=kind)
             self._hear()
 
@@ -187,7 +193,7 @@ class Turnstile:
         return False
 
     def _stop(self, what: str, **more: Any) -> None:
-        told = {"stop": what, "ran": self._ran, "open": bool(self._open), **more}
+        told = {"stop": what, "began": self._began, "ran": self._ran, "open": bool(self._open), **more}
         self._ran = []
         self._line.say(told)
 

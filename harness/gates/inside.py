@@ -26,6 +26,7 @@ class InsideGate:
 @dataclass(frozen=True, slots=True)
 class _Inside:
     urls: Mapping[str, str]
+    own_files = False
 
     def witness(self, turnstile: Turnstile) -> Witness:
         """What a process enters: the trace that holds its statements."""

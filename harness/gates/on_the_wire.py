@@ -85,6 +85,8 @@ class WireGate:
 class _OnTheWire:
     """See `harness.protocols.Held`."""
 
+    own_files = True
+
     def __init__(
         self,
         urls: Mapping[str, str],

@@ -79,6 +79,8 @@ class _Worker:
     what: str = ""
     effect: Effect = "write"
     fresh: bool = True
+    first: str = ""  # the kind of its first operation, once it has begun one
+    begin: Mapping[str, Any] | None = None  # how it is told to begin, while it has not
     inside: bool = False  # it waits at its turnstile, not on the wire
     busy: bool = False  # SQLite refused it, and "go" tries again
     blocked_by: tuple[str, ...] = ()
@@ -168,12 +170,15 @@ class Workers:
 
     # What the turnstiles tell.
 
-    def _hear(self, worker: _Worker) -> None:
+    def _hear(self, worker: _Worker, within: float | None = None) -> None:
         try:
-            told = worker.line.hear()
+            told = worker.line.hear(within)
+        except TimeoutError:
+            raise
         except (EOFError, OSError):
             raise RunAbandoned(f"{worker.name} died in the middle of a schedule. See its log in the bundle.") from None
         worker.ran += [Ran(*each) for each in told["ran"]]
+        worker.first = told["began"]
         if not told["open"]:  # whatever it held, it holds no more: who was refused may try again
             for other in self.workers:
                 if other.busy and other.state == "blocked" and other is not worker:
@@ -266,10 +271,10 @@ class Workers:
     def _begin(self, number: int | None) -> None:
         self._held.turn(on=True)
         for worker in self.workers:
-            worker.state, worker.fresh, worker.busy = "running", True, False
+            worker.state, worker.fresh, worker.busy = "held", True, False
+            worker.what, worker.effect, worker.inside = worker.first, "write", True
             worker.ran, worker.answers, worker.more, worker.blocked_by = [], None, False, ()
-            self._tell(worker, {"schedule": number, "phase": "main", "free": False})
-        self._settle()
+            worker.begin = {"schedule": number, "phase": "main", "free": False}
 
     def _let(self, worker: _Worker, place: int) -> Step | None:
         """Let a worker on through one statement, until all have stopped again; None where it was refused a lock."""
@@ -277,7 +282,8 @@ class Workers:
         fresh, effect = worker.fresh, worker.effect
         worker.state = "running"
         if not self._held.allow(worker.name) or worker.inside:
-            self._tell(worker, "go")
+            self._tell(worker, worker.begin or "go")
+            worker.begin = None
         worker.fresh = False
         self._settle()
         if worker.refused:
@@ -347,6 +353,10 @@ class Workers:
                 "--option step_seconds."
             )
         due = self._held.due()
+        if len(running) == 1 and not self._held.own_files:  # nobody else can say anything
+            with contextlib.suppress(TimeoutError):
+                self._hear(running[0], left)
+            return
         until, events = time.perf_counter() + SPIN_SECONDS, self._selector.select(0)
         while not events and time.perf_counter() < until:
             events = self._selector.select(0)
