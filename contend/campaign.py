@@ -200,7 +200,9 @@ class Campaign:
                     remedy="Run again.",
                 )
             self.watcher.said(f"running the control {name} under the same settings")
-            twin = replace(case, subject=systems.find(name)[case.database], load=load, role="control", twin=True)
+            twin = replace(
+                case, subject=systems.find(name)[case.database].on(case.engine), load=load, role="control", twin=True
+            )
             place, performed = self._perform(twin, bundle, server)
             known = settle(judge(twin, place, performed), _no_control, save=True)
             self.controls.append(known)
@@ -302,9 +304,9 @@ def plan(request: Request) -> Campaign:
                 if reason:
                     skipped.append(Skipped(scenario.name, name, label, reason))
                     continue
-                subject = found[engine.name]
+                subject = found[engine.name].on(label)
                 wrong = subject.expected(scenario.name) is not None
-                timed = bool(named) or name in scenario.timed.get(engine.name, ())
+                timed = bool(named) or scenario.mode == "explore" or name in scenario.timed.get(engine.name, ())
                 load = _load(scenario, request, seed, timed=timed, options=OPTIONS.get(label, {}))
                 if wrong_load := scenario.check(load):
                     raise UsageError(f"{scenario.name} cannot be run like this: {wrong_load}")

@@ -39,6 +39,7 @@ class Subject:
 
     `caught_by` maps a scenario to the invariant that must catch a system known to be wrong in it; empty for one that is right, or
     of which nothing is known (`known` false). `about` names the scenarios a system is there to show; in others it runs when asked for.
+    `at_level` replaces parts of `caught_by` on a database of that name, for another isolation level than the system was made for.
     """
 
     name: str
@@ -47,7 +48,13 @@ class Subject:
     known: bool = False
     about: tuple[str, ...] = ()
     caught_by: Mapping[str, str] | None = None
+    at_level: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     story: str = ""
+
+    def on(self, engine: str) -> Subject:
+        """The system as it is on a database of that name."""
+        known = self.at_level.get(engine)
+        return self if known is None else replace(self, caught_by={**(self.caught_by or {}), **known})
 
     def expected(self, scenario: str) -> str | None:
         """The invariant that must catch this system in a scenario, or None."""
@@ -290,7 +297,7 @@ def _result(draft: Draft) -> Result:
             {
                 "invariant": j.invariant,
                 "count": j.count,
-                **({"schedules": len(j.schedules)} if explored else {}),
+                **({"schedules": _broken_by(draft.series, j)} if explored else {}),
                 "evidence": [{**f.facts, "operations": list(f.operations)} for f in j.findings],
                 "replay": replay_line(case)
                 if not explored
@@ -323,6 +330,12 @@ def _result(draft: Draft) -> Result:
         "commands": {"again": replay_line(case), "check": f"contend check {place.parent.parent}"},
     }
     return replace(result, document=document)
+
+
+def _broken_by(series: Mapping[str, Any], judgement: Judgement) -> int:
+    """How many schedules break an invariant, not counting those that show what another does."""
+    told = (each["schedules"] for each in series.get("schedules", []) if each["invariant"] == judgement.invariant)
+    return int(next(told, len(judgement.schedules)))
 
 
 def schedules_covered(series: Mapping[str, Any]) -> dict[str, Any]:

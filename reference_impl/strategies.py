@@ -18,7 +18,8 @@ class Strategy:
     """A way of claiming, telling progress, deleting or submitting.
 
     `systems` holds its class for each database it exists on; `about` the scenarios it is there to show; `caught_by`, for each
-    scenario in which it is wrong, the invariant that must catch it.
+    scenario in which it is wrong, the invariant that must catch it. `at_level`: how it claims at another isolation level than its own,
+    READ COMMITTED, as there the invariant that must catch it is another (repeatable-read, serializable).
     """
 
     name: str
@@ -26,6 +27,7 @@ class Strategy:
     story: str
     about: tuple[str, ...] = CLAIMING
     caught_by: Mapping[str, str] = field(default_factory=dict)
+    at_level: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def right(self) -> bool:
@@ -79,21 +81,25 @@ _TABLE: Final = (
         {"postgres": postgres.ScalarSubquery},
         "One UPDATE whose guard stands only in an unlocked sub-select: who waited for a row is given it all the same.",
         caught_by={"claim-race": "no-double-claim"},
+        at_level={"repeatable-read": "lock-errors", "serializable": "lock-errors"},
     ),
     Strategy(
         "for-update",
         {"postgres": postgres.ForUpdate},
         "SELECT … FOR UPDATE, then one UPDATE: right, each worker waiting for the one before.",
+        at_level={"repeatable-read": "lock-errors", "serializable": "lock-errors"},
     ),
     Strategy(
         "skip-locked",
         {"postgres": postgres.SkipLocked},
         "SELECT … FOR UPDATE SKIP LOCKED, then one UPDATE: right, and nobody waits.",
+        at_level={"serializable": "lock-errors"},
     ),
     Strategy(
         "skip-locked-cte",
         {"postgres": postgres.SkipLockedCte},
         "The same in one statement and one round trip.",
+        at_level={"serializable": "lock-errors"},
     ),
     Strategy(
         "in-subquery-limit",

@@ -417,7 +417,9 @@ class Explored:
     seconds: float = 0.0
     looking_seconds: float = 0.0  # of these, spent on judging what there was so far
     shown_seconds: float | None = None  # from the start of the search until the first violation was known
-    chosen: dict[int, tuple[Offer, ...]] = field(default_factory=dict)  # of each schedule, by number
+    chosen: dict[int, tuple[Offer, ...]] = field(
+        default_factory=dict
+    )  # of each schedule that is not redundant, by number
     # What the workers' operations came to, but for the names of workers that run the same program → schedules that came to it.
     outcomes: Counter[bytes] = field(default_factory=Counter)
 
@@ -540,7 +542,8 @@ class Explorer:
         except Diverged as error:
             self.found.diverged.append({"schedule": self._number, "expected": error.expected, "got": error.got})
             return None
-        self.found.chosen[self._number] = schedule.chosen
+        if not schedule.redundant:
+            self.found.chosen[self._number] = schedule.chosen
         return schedule
 
     def _count(self, schedule: Schedule) -> None:
@@ -581,7 +584,10 @@ class Explorer:
 
         `same` counts the repetitions with the same steps and the same answers.
         """
-        broken = self.look()
+        looked = {
+            name: [number for number in numbers if number in self.found.chosen] for name, numbers in self.look().items()
+        }
+        broken = {name: numbers for name, numbers in looked.items() if numbers}
         if broken and self.found.shown_seconds is None:
             self.found.shown_seconds = time.monotonic() - self._started
         repeated: dict[int, dict[str, Any]] = {}
