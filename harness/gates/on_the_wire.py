@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 FIRST_PROBE_SECONDS: Final = 0.0004  # after a statement was let on: most have been answered by then
 LONGEST_PROBE_SECONDS: Final = 0.005  # between two questions who is blocked
 SEND_SECONDS: Final = 10.0
-# Of the connections held, in place of the server's 1 s. Who waited first is its victim, if the circle is closed within this time.
-DEADLOCK_TIMEOUT: Final = "200ms"
+# After so many ms of waiting a connection of the first process, of the second, … looks whether it is in a deadlock, in place of the
+# server's 1 s for all. Its victim is whoever looks first: with one time for all that is chance, as their waits begin within 3 ms.
+DEADLOCK_MS: Final = 200  # of the first
+DEADLOCK_MORE_MS: Final = 100  # of each further one
 _BUFFER: Final = 1 << 18
 _DECLINED: Final = (80877103, 80877104)  # SSLRequest, GSSENCRequest
 _SYNC: Final = b"S\0\0\0\4"
@@ -86,7 +88,7 @@ class WireGate:
             urls = {name: address.through(port.getsockname()[1]) for name, port in ports.items()}
             for port in ports.values():
                 port.settimeout(0)
-            held = _OnTheWire(urls, ports, address.upstream, probe, _parameters(probe))
+            held = _OnTheWire(urls, ports, address.upstream, probe, _parameters(probe, processes))
             stack.callback(held.close)
             yield held
 
@@ -100,10 +102,10 @@ class _OnTheWire:
         ports: Mapping[str, socket.socket],
         upstream: Upstream,
         probe: psycopg.Connection,
-        parameters: bytes,
+        parameters: Mapping[str, bytes],
     ) -> None:
         self.urls = urls
-        self.parameters = parameters  # for every connection
+        self.parameters = parameters  # for every connection of a process
         self.sessions: dict[str, list[_Session]] = {name: [] for name in urls}
         self.turning = False
         self.listener: GateListener | None = None
@@ -224,15 +226,18 @@ class _OnTheWire:
                 session.close()
 
 
-def _parameters(probe: psycopg.Connection) -> bytes:
-    """Say in the words of a StartupMessage how soon the server looks for a deadlock, where our role may say so."""
+def _parameters(probe: psycopg.Connection, processes: Sequence[str]) -> Mapping[str, bytes]:
+    """Say in the words of a StartupMessage how soon each process looks for a deadlock, where our role may say so."""
     import psycopg  # noqa: PLC0415  # as above
 
     try:
-        probe.execute(f"SET deadlock_timeout = '{DEADLOCK_TIMEOUT}'".encode())
+        probe.execute("SET deadlock_timeout TO DEFAULT")
     except psycopg.errors.InsufficientPrivilege:
-        return b""
-    return f"deadlock_timeout\0{DEADLOCK_TIMEOUT}\0".encode()
+        return dict.fromkeys(processes, b"")
+    return {
+        name: f"deadlock_timeout\0{DEADLOCK_MS + place * DEADLOCK_MORE_MS}\0".encode()
+        for place, name in enumerate(processes)
+    }
 
 
 def _connect(upstream: Upstream) -> socket.socket:
@@ -357,7 +362,7 @@ class _Session:
             self._startup = None
             message = data[:length]
             if code >> 16 == 3 and b"deadlock_timeout" not in message:  # no CancelRequest
-                message = message[:-1] + self._gate.parameters + b"\0"
+                message = message[:-1] + self._gate.parameters[self.process] + b"\0"
                 message = len(message).to_bytes(4, "big") + message[4:]
             self._tell_server(message)
             return data[length:]
