@@ -42,6 +42,11 @@ _DECLINED: Final = (80877103, 80877104)  # SSLRequest, GSSENCRequest
 _SYNC: Final = b"S\0\0\0\4"
 _FLUSH: Final = b"H\0\0\0\4"
 _BLOCKING: Final = "SELECT pid, pg_blocking_pids(pid) FROM unnest(%s::int[]) AS pid"
+# Functions and views that are not Postgres's own: what they do is not in the text of a SELECT.
+_MADE: Final = """
+    SELECT proname FROM pg_proc WHERE pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+    UNION SELECT viewname FROM pg_views WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
+"""
 _MORE: Final[Mapping[Effect, int]] = {"local": 0, "read": 1, "write": 2}
 # What concerns the session alone: nobody notices it, and it takes neither a lock nor a snapshot.
 _OWN: Final = re.compile(
@@ -53,6 +58,7 @@ _PREPARED: Final = re.compile(r"\bPREPARED\b", re.IGNORECASE)  # a transaction o
 _CREATES: Final = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|RULE)\b", re.IGNORECASE)
 _SEEN: Final = re.compile(r"[^\n]")
 _LOCKS: Final = re.compile(r"^FETCH\b|\bFOR\s+(?:NO\s+KEY\s+|KEY\s+)?(?:UPDATE|SHARE)\b", re.IGNORECASE)
+_WORDS: Final = re.compile(r"\w+")
 _CALLED: Final = re.compile(r"([\w.\"]+)\s*\(")
 # Words that stand before a parenthesis in a plain SELECT, and functions that read nothing but what they are given.
 _HARMLESS: Final = frozenset(
@@ -108,6 +114,7 @@ class _OnTheWire:
         self.parameters = parameters  # for every connection of a process
         self.sessions: dict[str, list[_Session]] = {name: [] for name in urls}
         self.turning = False
+        self.made: frozenset[str] | None = None  # names of functions and views, as they are when it first turns
         self.listener: GateListener | None = None
         self.selector: BaseSelector | None = None
         self._ports = ports
@@ -148,6 +155,8 @@ class _OnTheWire:
     def turn(self, *, on: bool) -> None:
         """Begin or end holding statements back; nobody has anything left over from before."""
         self.turning = on
+        if on and self.made is None:
+            self.made = frozenset(name.lower() for (name,) in self._probe.execute(_MADE))
         for name, session in self.sessions.items():
             self._credit[name] = self._numbers[name] = 0
             self._ran[name] = []
@@ -294,7 +303,6 @@ class _Session:
         self._portals: dict[bytes, str] = {}
         self._status = ""
         self._failed = False  # the server skips all until it reads a Sync
-        self._unsynced = False  # a statement of a simple Query was translated, and its Sync is still to be sent
         self._withheld = b""  # the last answer to a translated Query: the server gives it once it has committed
         self._holds: Effect = "local"  # the transaction block
         self._implicit: Effect = "local"  # the transaction that ends with the next Sync
@@ -384,7 +392,11 @@ class _Session:
                 ):  # CopyData, -Done, -Fail
                     self._tell_server(message if what == 0x64 else message + _FLUSH)
                     continue
-                case 0x70 | 0x58 | 0x64 | 0x63 | 0x66:  # a password, Terminate
+                case 0x58 if self.at_server is None:  # Terminate
+                    self._tell_server(message)
+                    self._lost(self.client)
+                    return
+                case 0x70 | 0x58 | 0x64 | 0x63 | 0x66:  # a password
                     self._tell_server(message)
                     continue
                 case 0x51:  # Query
@@ -455,7 +467,7 @@ class _Session:
 
     def _send(self, group: _Group) -> None:
         if group.query and self._to_translate(group):
-            group.translated, group.ready, self._unsynced = True, False, True
+            group.translated, group.ready = True, False
             group.messages = _extended(group.messages[5:])
             if group.last:
                 self._queue.appendleft(_Group(_SYNC, sync=True, ready=True))
@@ -473,8 +485,6 @@ class _Session:
 
     def _to_translate(self, group: _Group) -> bool:
         """Whether a statement of a simple Query is to be held before its end, too: one that begins a transaction of its own."""
-        if self._unsynced:
-            return True
         return self._status == "I" and group.kind != "begin" and not (group.alone and group.effect == "local")
 
     def _seen_to_end(self, group: _Group) -> bool:
@@ -497,6 +507,8 @@ class _Session:
         if _OWN.match(form):
             return "local"
         if what != "read" or _LOCKS.search(form) or len(form) == LONGEST_SHAPE:
+            return "write"
+        if self._gate.made and not self._gate.made.isdisjoint(_WORDS.findall(form.lower())):
             return "write"
         called = {name.lower().removeprefix("pg_catalog.") for name in _CALLED.findall(form)}
         return "read" if called <= _HARMLESS else "write"
@@ -561,7 +573,7 @@ class _Session:
         group = self.at_server
         self._status = message[5:6].decode("ascii")
         withheld, self._withheld = self._withheld, b""
-        self._failed = self._unsynced = False
+        self._failed = False
         if group is None:
             return message
         self._over(group)

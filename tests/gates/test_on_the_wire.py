@@ -32,6 +32,8 @@ TABLES = b"""
     CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES t DEFERRABLE INITIALLY DEFERRED);
     INSERT INTO t SELECT i FROM generate_series(1, 5) AS i;
     CREATE FUNCTION bump(which int) RETURNS int LANGUAGE sql AS 'UPDATE t SET n = n + 1 WHERE id = which RETURNING n';
+    CREATE FUNCTION abs(int, int) RETURNS int LANGUAGE sql AS 'SELECT bump($1)';
+    CREATE VIEW bumped AS SELECT bump(id) FROM t;
     CREATE PROCEDURE twice() LANGUAGE plpgsql AS 'BEGIN UPDATE t SET n = 7; COMMIT; UPDATE t SET n = 8; END';
 """
 Program = Callable[[str], object]
@@ -278,6 +280,8 @@ def copy_extended(url: str) -> object:
     """As libpq copies with parameters: its Sync comes twice, and the server reads over the first."""
     with psycopg.connect(url, autocommit=True) as connection:
         pgconn = connection.pgconn
+        notices: list[PGresult] = []
+        pgconn.notice_handler = notices.append  # libpq's, too, of a ReadyForQuery too many
         pgconn.send_query_params(b"COPY t (id) FROM STDIN", [])
         first = result_of(pgconn)
         assert first is not None
@@ -286,7 +290,17 @@ def copy_extended(url: str) -> object:
         found = []
         while (result := result_of(pgconn)) is not None:
             found.append((result.status, result.command_status))
-        return first.status, found, connection.execute("SELECT max(id) FROM t").fetchone()
+        return first.status, found, len(notices), connection.execute("SELECT max(id) FROM t").fetchone()
+
+
+def each_result(url: str) -> object:
+    """A Query that fails at its commit, which is before its result is given."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.pgconn.send_query(b"INSERT INTO child VALUES (1, 99)")
+        found = []
+        while (result := result_of(connection.pgconn)) is not None:
+            found.append(result.status)
+        return found, connection.execute("SELECT 1").fetchone()
 
 
 def described_with_flush(url: str) -> object:
@@ -336,7 +350,7 @@ def large(url: str) -> object:
 
 def other_encoding(url: str) -> object:
     with psycopg.connect(url, autocommit=True, client_encoding="latin1") as connection:
-        connection.execute("UPDATE t SET words = 'é' WHERE id = 1")
+        connection.execute("UPDATE t SET words = 'é' WHERE id = 1; SELECT 1")
         found = connection.execute("SELECT 'é', words, length(words) FROM t WHERE id = 1").fetchall()
         return found, outcome(lambda _: connection.execute('UPDATE "é" SET a = 1'), url)
 
@@ -425,6 +439,7 @@ ONE_CLIENT: dict[str, tuple[Program, list[str]]] = {
         autocommit("INSERT INTO child VALUES (1, 99); SELECT 1"),
         ["write", "read", "commit"],
     ),
+    "a deferred constraint, result by result": (each_result, [*WRITE, "read"]),
     "VACUUM": (autocommit("VACUUM t"), ["other", "commit"]),
     "VACUUM with parameters": (autocommit("VACUUM t", parameters=[]), ["other", "commit"]),
     "VACUUM in a block": (in_block("VACUUM t"), ["other", "rollback"]),
@@ -450,7 +465,7 @@ ONE_CLIENT: dict[str, tuple[Program, list[str]]] = {
     "LISTEN and NOTIFY": (notified, ["other", "commit", "other", "commit", "read", "commit"]),
     "two connections": (two_connections, ["write", "write", "commit", "read", "commit"]),
     "large rows": (large, [*WRITE, "read"]),
-    "another encoding": (other_encoding, [*WRITE, "read", "write"]),
+    "another encoding": (other_encoding, ["write", "read", "commit", "read", "write"]),
     "a pool": (pooled, WRITE * 3),
     "SQLAlchemy": (alchemy, ["read", "read", "read", "rollback", "write", "commit"]),
 }  # fmt: skip
@@ -502,6 +517,8 @@ def test_an_error_is_told_with_its_statement(explorer: Explorer) -> None:
         ("SELECT n FROM t /* all */ FOR NO KEY UPDATE", "write"),
         ("SELECT bump(1)", "write"),
         ("SELECT mine.count(1)", "write"),
+        ("SELECT abs(1, 2)", "write"),
+        ("SELECT * FROM bumped", "write"),
         ("SELECT n FROM t WHERE id = " + "+ id" * 1000 + " FOR UPDATE", "write"),
         ("SET CONSTRAINTS ALL IMMEDIATE", "write"),
         ("LISTEN news", "write"),
@@ -561,11 +578,17 @@ def test_two_wait_for_one_and_then_for_each_other(url: str, explorer: Explorer) 
     assert explorer.go_and_wait("w2") == ["w1"]
     assert set(explorer.gate.blocked(["w1", "w2"])) == {"w1", "w2"}
     assert explorer.go("w0") is None
-    assert explorer.until("w1") == "commit"
-    assert explorer.gate.blocked(["w1", "w2"]) == {"w2": ["w1"]}
-    assert explorer.go("w1") is None
-    assert explorer.until("w2") == "commit"
-    assert explorer.go("w2") is None
+    explorer.until("w1", lambda: "w2" in explorer.waiting)
+    (first,) = (
+        explorer.waiting
+    )  # both wake up and look for the row's new version: which is first is the server's business
+    other = "w2" if first == "w1" else "w1"
+    assert explorer.waiting[first][1] == "commit"
+    while explorer.gate.blocked(["w1", "w2"]) != {other: [first]}:
+        assert list(explorer.waiting) == [first]
+    assert explorer.go(first) is None
+    assert explorer.until(other) == "commit"
+    assert explorer.go(other) is None
     assert look(url) == 3
 
 
@@ -652,27 +675,38 @@ def test_a_connection_that_is_killed_while_it_waits(url: str, explorer: Explorer
 
 def test_a_connection_that_is_closed_lets_go_of_its_locks_at_once(url: str, explorer: Explorer) -> None:
     def program(url: str) -> object:
-        connection = psycopg.connect(url)
-        connection.execute("UPDATE t SET n = 1 WHERE id = 1")
-        connection.close()
+        found: list[object] = []
         with psycopg.connect(url, autocommit=True) as another:
-            return another.execute(
-                "SELECT count(*) FROM pg_locks WHERE relation = 't'::regclass AND mode LIKE 'Row%'"
-            ).fetchone()
+            for _ in range(20):
+                connection = psycopg.connect(url)
+                connection.execute("UPDATE t SET n = 1 WHERE id = 1")
+                connection.close()
+                found += another.execute(
+                    "SELECT pid FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock'"
+                )
+        return found
 
-    assert explorer.all_of("w0", program)[1] == (0,)
+    assert explorer.all_of("w0", program)[1] == []
 
 
-def test_a_client_that_goes_while_it_is_held(url: str, explorer: Explorer) -> None:
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_client_that_goes_while_it_is_held(url: str, explorer: Explorer, *, killed: bool) -> None:
+    leave = threading.Event()
+
     def program(url: str) -> object:
-        connection = psycopg.connect(url, autocommit=True)
+        connection = psycopg.connect(url, autocommit=True, application_name="victim")
         connection.pgconn.send_query(b"UPDATE t SET n = 4")
         connection.pgconn.flush()
-        time.sleep(0.1)
+        leave.wait(5)
         connection.close()
         return None
 
     assert explorer.start("w0", program) == "write"
+    if killed:  # then both ends have come to their end when we look
+        kill(url)
+    leave.set()
+    while not explorer.clients["w0"].over:
+        time.sleep(0.01)
     while explorer.waiting:
         for key, _ in explorer.selector.select(0.01):
             key.data()
