@@ -1,10 +1,11 @@
-"""The gate of Postgres: a proxy that holds back each group of messages that would run something.
+"""The gate of Postgres: a proxy that holds each statement back, for any client in any language.
 
-It speaks for any client in any language. A group ends with a Sync, a Flush or is one simple Query; one that runs nothing (Parse,
-Describe, Close) passes at once, so that it makes no difference whether a client prepares its statements. A statement outside a
-transaction block is two steps, as it is on the server, where its locks are held until its Sync is read: the statement goes with a
-Flush in place of the Sync, and the Sync follows when it is let on. A simple Query outside a block is sent as an extended one, for the
-same reason. Protocol 3: https://www.postgresql.org/docs/current/protocol-flow.html.
+What runs nothing (Parse, Describe, Close) goes with the Execute after it, or passes at once where the client waits for its answer, so
+that it makes no difference whether a client prepares its statements. After each Execute comes a Flush of ours, so that a pipeline, too,
+is held between its statements. A statement outside a transaction block is two steps, as it is on the server, where its locks are held
+until its Sync is read: that is held as well, unless nothing but reads came before it. A simple Query is taken apart into its statements;
+those outside a block go as extended ones, for the same reason, and the client gets the answers to a simple one.
+Protocol 3: https://www.postgresql.org/docs/current/protocol-flow.html.
 
 Who is blocked is asked of the server (`pg_blocking_pids`), never guessed from time.
 """
@@ -396,10 +397,11 @@ class _Session:
                     self._tell_server(message)
                     self._lost(self.client)
                     return
-                case 0x70 | 0x58 | 0x64 | 0x63 | 0x66:  # a password
+                case 0x70 | 0x58 | 0x64 | 0x63 | 0x66:  # a password, or as above to what is answered in full
                     self._tell_server(message)
                     continue
                 case 0x51:  # Query
+                    self._end() if self._messages else None
                     self._queue += self._statements(message)
                     continue
                 case 0x48 if not self._messages:  # Flush: each statement has its own
