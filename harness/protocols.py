@@ -156,6 +156,9 @@ class GateListener(Protocol):
     def moves(self, process: str) -> None:
         """A statement that was let on has been answered: the process works."""
 
+    def gone(self, process: str) -> None:
+        """The connection of a statement that is held has ended: it will never run, and the process works."""
+
 
 class Held(Protocol):
     """The gate of one run. Only while it is turning is anything held back.

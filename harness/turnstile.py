@@ -149,7 +149,10 @@ class Turnstile:
         """Note how an operation did, for whoever compares schedules."""
         if self._thread == threading.get_ident():
             jobs = [handle.job for handle in reply.handles]
-            self._answers.append([kind, reply.outcome, jobs, reply.value, reply.problem[:200]])
+            said = reply.problem.partition("\n")[0][
+                :200
+            ]  # below it Postgres names processes and transactions, new ones each time
+            self._answers.append([kind, reply.outcome, jobs, reply.value, said])
 
     def statement(self, connection: int, kind: str, shape: str, effect: Effect) -> None:
         """Stop before a statement, unless nobody can notice it or it was already let on."""

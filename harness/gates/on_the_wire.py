@@ -1,10 +1,11 @@
-"""The gate of Postgres: a proxy that holds back each group of messages that would run something.
+"""The gate of Postgres: a proxy that holds each statement back, for any client in any language.
 
-It speaks for any client in any language. A group ends with a Sync, a Flush or is one simple Query; one that runs nothing (Parse,
-Describe, Close) passes at once, so that it makes no difference whether a client prepares its statements. A statement outside a
-transaction block is two steps, as it is on the server, where its locks are held until its Sync is read: the statement goes with a
-Flush in place of the Sync, and the Sync follows when it is let on. A simple Query outside a block is sent as an extended one, for the
-same reason. Protocol 3: https://www.postgresql.org/docs/current/protocol-flow.html.
+What runs nothing (Parse, Describe, Close) goes with the Execute after it, or passes at once where the client waits for its answer, so
+that it makes no difference whether a client prepares its statements. After each Execute comes a Flush of ours, so that a pipeline, too,
+is held between its statements. A statement outside a transaction block is two steps, as it is on the server, where its locks are held
+until its Sync is read: that is held as well, unless nothing but reads came before it. A simple Query is taken apart into its statements;
+those outside a block go as extended ones, for the same reason, and the client gets the answers to a simple one.
+Protocol 3: https://www.postgresql.org/docs/current/protocol-flow.html.
 
 Who is blocked is asked of the server (`pg_blocking_pids`), never guessed from time.
 """
@@ -18,12 +19,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from selectors import EVENT_READ, BaseSelector
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.protocols import Effect, GateListener, Held, Ran, Witness
-from harness.witnesses.shapes import kind, shape, statements
+from harness.witnesses.shapes import LONGEST_SHAPE, kind, shape, statements
 from harness.witnesses.unwatched import Unwatched
 from harness.witnesses.wire import Address, Upstream
 
@@ -33,29 +34,44 @@ if TYPE_CHECKING:
 FIRST_PROBE_SECONDS: Final = 0.0004  # after a statement was let on: most have been answered by then
 LONGEST_PROBE_SECONDS: Final = 0.005  # between two questions who is blocked
 SEND_SECONDS: Final = 10.0
+# After so many ms of waiting a connection of the first process, of the second, … looks whether it is in a deadlock, in place of the
+# server's 1 s for all. Its victim is whoever looks first: with one time for all that is chance, as their waits begin within 3 ms.
+DEADLOCK_MS: Final = 200  # of the first
+DEADLOCK_MORE_MS: Final = 100  # of each further one
 _BUFFER: Final = 1 << 18
 _DECLINED: Final = (80877103, 80877104)  # SSLRequest, GSSENCRequest
 _SYNC: Final = b"S\0\0\0\4"
 _FLUSH: Final = b"H\0\0\0\4"
 _BLOCKING: Final = "SELECT pid, pg_blocking_pids(pid) FROM unnest(%s::int[]) AS pid"
+# Functions and views that are not Postgres's own: what they do is not in the text of a SELECT.
+_MADE: Final = """
+    SELECT proname FROM pg_proc WHERE pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+    UNION SELECT viewname FROM pg_views WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
+"""
 _MORE: Final[Mapping[Effect, int]] = {"local": 0, "read": 1, "write": 2}
 # What concerns the session alone: nobody notices it, and it takes neither a lock nor a snapshot.
 _OWN: Final = re.compile(
-    r"(?:SET|SHOW|RESET|SAVEPOINT|RELEASE|DEALLOCATE|CLOSE|LISTEN|UNLISTEN|PREPARE)\b(?!\s+TRANSACTION\s+SNAPSHOT)",
+    r"(?:(?:SHOW|RESET|SAVEPOINT|RELEASE|DEALLOCATE|CLOSE)\b|SET\b(?! (?:TRANSACTION SNAPSHOT|CONSTRAINTS))|PREPARE\b(?! TRANSACTION))",
     re.IGNORECASE,
 )
-_LOCKS: Final = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+|KEY\s+)?(?:UPDATE|SHARE)\b", re.IGNORECASE)
+_PREPARED: Final = re.compile(r"\bPREPARED\b", re.IGNORECASE)  # a transaction of nobody's session
+# Their bodies may have semicolons of their own.
+_CREATES: Final = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|RULE)\b", re.IGNORECASE)
+_SEEN: Final = re.compile(r"[^\n]")
+_LOCKS: Final = re.compile(r"^FETCH\b|\bFOR\s+(?:NO\s+KEY\s+|KEY\s+)?(?:UPDATE|SHARE)\b", re.IGNORECASE)
+_WORDS: Final = re.compile(r"\w+")
 _CALLED: Final = re.compile(r"([\w.\"]+)\s*\(")
 # Words that stand before a parenthesis in a plain SELECT, and functions that read nothing but what they are given.
 _HARMLESS: Final = frozenset(
     """
     select from where and or not in exists any all some as on using over filter values union except intersect by then else when is
-    like between limit offset with materialized recursive lateral join left right inner case distinct array row cast within group
+    copy like between limit offset with materialized recursive lateral join left right inner case distinct array row cast within group
     count sum min max avg coalesce nullif greatest least now clock_timestamp statement_timestamp transaction_timestamp
     current_setting lower upper length substring substr trim concat replace round floor ceil abs mod extract date_trunc to_char
     array_agg json_agg jsonb_agg string_agg json_build_object jsonb_build_object to_json to_jsonb row_to_json unnest
     generate_series row_number rank dense_rank lag lead first_value interval numeric varchar char timestamp date float make_interval
-    bool_or bool_and every jsonb_array_elements json_array_elements array_length cardinality version pg_backend_pid
+    bool_or bool_and every jsonb_array_elements json_array_elements array_length cardinality version pg_backend_pid current_schema
+    to_regtype
     """.split()  # noqa: SIM905  # a list of 130 strings fills a screen
 )
 
@@ -77,7 +93,9 @@ class WireGate:
                 name: stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64)) for name in processes
             }
             urls = {name: address.through(port.getsockname()[1]) for name, port in ports.items()}
-            held = _OnTheWire(urls, ports, address.upstream, probe)
+            for port in ports.values():
+                port.settimeout(0)
+            held = _OnTheWire(urls, ports, address.upstream, probe, _parameters(probe, processes))
             stack.callback(held.close)
             yield held
 
@@ -93,16 +111,20 @@ class _OnTheWire:
         ports: Mapping[str, socket.socket],
         upstream: Upstream,
         probe: psycopg.Connection,
+        parameters: Mapping[str, bytes],
     ) -> None:
         self.urls = urls
+        self.parameters = parameters  # for every connection of a process
         self.sessions: dict[str, list[_Session]] = {name: [] for name in urls}
         self.turning = False
+        self.made: frozenset[str] | None = None  # names of functions and views, as they are when it first turns
         self.listener: GateListener | None = None
         self.selector: BaseSelector | None = None
         self._ports = ports
         self._upstream = upstream
         self._probe = probe
         self._credit = dict.fromkeys(urls, 0)
+        self._numbers = dict.fromkeys(urls, 0)
         self._ran: dict[str, list[Ran]] = {name: [] for name in urls}
         self._probe_at = 0.0
         self._gap = FIRST_PROBE_SECONDS
@@ -119,7 +141,10 @@ class _OnTheWire:
 
     def _accept(self, process: str, port: socket.socket) -> None:
         assert self.selector is not None  # noqa: S101  # nobody accepts before `attend`
-        client, _ = port.accept()
+        try:
+            client, _ = port.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             server = _connect(self._upstream)
@@ -128,17 +153,26 @@ class _OnTheWire:
             return
         for end in (client, server):
             end.settimeout(SEND_SECONDS)
-        mine = self.sessions[process]
-        mine.append(_Session(self, process, len(mine) + 1, client, server))
+        self.sessions[process].append(_Session(self, process, client, server))
 
     def turn(self, *, on: bool) -> None:
         """Begin or end holding statements back; nobody has anything left over from before."""
         self.turning = on
+        if on and self.made is None:
+            self.made = frozenset(name.lower() for (name,) in self._probe.execute(_MADE))
         for name, session in self.sessions.items():
-            self._credit[name] = 0
+            self._credit[name] = self._numbers[name] = 0
             self._ran[name] = []
             for each in session:
-                each.asked = False
+                each.asked, each.number = False, 0
+        if not on:  # a thread of a process that nobody looks at any more may still be held
+            for each in [each for mine in self.sessions.values() for each in mine]:
+                each.advance()
+
+    def number(self, process: str) -> int:
+        """Give a number to a connection of a process that is used for the first time in a schedule."""
+        self._numbers[process] += 1
+        return self._numbers[process]
 
     def allow(self, process: str) -> bool:
         """Let one statement pass; see `harness.protocols.Held`."""
@@ -204,6 +238,20 @@ class _OnTheWire:
                 session.close()
 
 
+def _parameters(probe: psycopg.Connection, processes: Sequence[str]) -> Mapping[str, bytes]:
+    """Say in the words of a StartupMessage how soon each process looks for a deadlock, where our role may say so."""
+    import psycopg  # noqa: PLC0415  # as above
+
+    try:
+        probe.execute("SET deadlock_timeout TO DEFAULT")
+    except psycopg.errors.InsufficientPrivilege:
+        return dict.fromkeys(processes, b"")
+    return {
+        name: f"deadlock_timeout\0{DEADLOCK_MS + place * DEADLOCK_MORE_MS}\0".encode()
+        for place, name in enumerate(processes)
+    }
+
+
 def _connect(upstream: Upstream) -> socket.socket:
     if isinstance(upstream, str):
         server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -216,48 +264,51 @@ def _connect(upstream: Upstream) -> socket.socket:
 
 @dataclass(slots=True)
 class _Group:
-    """Messages that go to the server together, and what they run."""
+    """Messages that go to the server together: they end in the one statement they run, in a Sync, or in neither."""
 
-    messages: list[bytes] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)  # the statements they run, in order
-    end: bytes = b"S"  # the type of the last: S, Q, H, F
-    left: int = 0  # executions to be answered
+    messages: bytes
+    text: str | None = None  # the statement they run
+    sync: bool = False
+    ready: bool = False  # they are answered in full, with ReadyForQuery
+    query: int = 0  # the number of the simple Query whose statement this is
+    alone: bool = True  # it is the only one of that
+    last: bool = True  # or the last
+    translated: bool = False
     effect: Effect = "local"
-    commits: bool = False  # the Sync that ends a statement outside a block
-    split: bool = False  # its Sync is kept back
-    translated: bool = False  # from a simple Query
     error: str | None = None
 
     @property
     def kind(self) -> str:
-        return "commit" if self.commits else kind(self.texts[0]) if self.texts else "other"
+        return "commit" if self.text is None else kind(self.text)
 
     @property
     def shape(self) -> str:
-        return "COMMIT (of the statement before)" if self.commits else "; ".join(shape(text) for text in self.texts)
+        return "COMMIT (of the statement before)" if self.text is None else shape(self.text)
 
 
 class _Session:
     """One connection of a process and the one made for it to the server."""
 
-    def __init__(
-        self, gate: _OnTheWire, process: str, number: int, client: socket.socket, server: socket.socket
-    ) -> None:
+    def __init__(self, gate: _OnTheWire, process: str, client: socket.socket, server: socket.socket) -> None:
         self.process = process
-        self.number = number
+        self.number = 0  # in the order of their first use in a schedule: a pool may hand out another each time
         self.client, self.server = client, server
         self.pid = 0
         self.at_server: _Group | None = None
         self.asked = False  # the listener knows that the first of the queue is held
         self._gate = gate
         self._startup: bytes | None = b""
-        self._from = {client: b"", server: b""}
-        self._group = _Group()
+        self._from = {client: bytearray(), server: bytearray()}
+        self._messages: list[bytes] = []  # that run nothing so far
         self._queue: deque[_Group] = deque()
+        self._queries = 0
         self._prepared: dict[bytes, str] = {}
         self._portals: dict[bytes, str] = {}
         self._status = ""
-        self._holds: Effect = "local"
+        self._failed = False  # the server skips all until it reads a Sync
+        self._withheld = b""  # the last answer to a translated Query: the server gives it once it has committed
+        self._holds: Effect = "local"  # the transaction block
+        self._implicit: Effect = "local"  # the transaction that ends with the next Sync
         assert gate.selector is not None  # noqa: S101  # as whoever accepted us has it
         self._selector = gate.selector
         self._selector.register(client, EVENT_READ, lambda: self._read(client, self._asked))
@@ -269,31 +320,45 @@ class _Session:
             with suppress(KeyError, ValueError):
                 self._selector.unregister(end)
             end.close()
-        self.at_server = None
+        self.at_server, self.asked = None, False
         self._queue.clear()
 
     def _read(self, end: socket.socket, take: Callable[[list[tuple[int, bytes]]], None]) -> None:
+        if end.fileno() < 0:  # both ends had something to say, and what the first said was the end
+            return
         try:
             data = end.recv(_BUFFER)
         except OSError:
             data = b""
         if not data:
-            self.close()
-            self._gate.sessions[self.process].remove(self)
-            self._gate.listener.moves(self.process) if self._gate.listener else None
+            self._lost(end)
             return
         if self._startup is not None and end is self.client:
             data = self._start(self._startup + data)
-        data = self._from[end] + data
+        unread = self._from[end]
+        unread += data
         messages, place = [], 0
-        while len(data) - place >= 5:
-            size = 1 + int.from_bytes(data[place + 1 : place + 5], "big")
-            if len(data) - place < size:
+        while len(unread) - place >= 5:
+            size = 1 + int.from_bytes(unread[place + 1 : place + 5], "big")
+            if len(unread) - place < size:
                 break
-            messages.append((data[place], data[place : place + size]))
+            messages.append((unread[place], bytes(unread[place : place + size])))
             place += size
-        self._from[end] = data[place:]
+        del unread[:place]
         take(messages)
+
+    def _lost(self, end: socket.socket) -> None:
+        """One end has ended, and so does the other. What the server's held is free once it has ended itself."""
+        if end is self.client and self.at_server is None:
+            with suppress(OSError):
+                self.server.shutdown(socket.SHUT_WR)
+                while self.server.recv(_BUFFER):
+                    pass
+        asked = self.asked
+        self.close()
+        self._gate.sessions[self.process].remove(self)
+        if self._gate.listener is not None:
+            (self._gate.listener.gone if asked else self._gate.listener.moves)(self.process)
 
     def _start(self, data: bytes) -> bytes:
         """Take the untyped messages; gives what follows them."""
@@ -306,20 +371,44 @@ class _Session:
             if len(data) < length:
                 break
             self._startup = None
-            self.server.sendall(data[:length])
+            message = data[:length]
+            if code >> 16 == 3 and b"deadlock_timeout" not in message:  # no CancelRequest
+                message = message[:-1] + self._gate.parameters[self.process] + b"\0"
+                message = len(message).to_bytes(4, "big") + message[4:]
+            self._tell_server(message)
             return data[length:]
         self._startup = data
         return b""
+
+    def _tell_server(self, data: bytes) -> None:
+        with suppress(OSError):  # it is gone: that is read from it next, and what it said before
+            self.server.sendall(data)
 
     # What the client sends.
 
     def _asked(self, messages: list[tuple[int, bytes]]) -> None:
         for what, message in messages:
-            if what in b"pXdcf":  # a password, the end, COPY data of what runs
-                self.server.sendall(message)
-                continue
-            self._group.messages.append(message)
             body = message[5:]
+            match what:
+                case 0x64 | 0x63 | 0x66 if (
+                    self.at_server is not None and not self.at_server.ready
+                ):  # CopyData, -Done, -Fail
+                    self._tell_server(message if what == 0x64 else message + _FLUSH)
+                    continue
+                case 0x58 if self.at_server is None:  # Terminate
+                    self._tell_server(message)
+                    self._lost(self.client)
+                    return
+                case 0x70 | 0x58 | 0x64 | 0x63 | 0x66:  # a password, or as above to what is answered in full
+                    self._tell_server(message)
+                    continue
+                case 0x51:  # Query
+                    self._end() if self._messages else None
+                    self._queue += self._statements(message)
+                    continue
+                case 0x48 if not self._messages:  # Flush: each statement has its own
+                    continue
+            self._messages.append(message)
             match what:
                 case 0x50:  # Parse: statement, SQL
                     name, _, rest = body.partition(b"\0")
@@ -328,29 +417,49 @@ class _Session:
                     portal, name, _ = body.split(b"\0", 2)
                     self._portals[portal] = self._prepared.get(name, "")
                 case 0x45:  # Execute: portal
-                    self._group.texts.append(self._portals.get(body.partition(b"\0")[0], ""))
-                case 0x51:  # Query
-                    self._group.texts += statements(body.partition(b"\0")[0].decode("utf-8", "replace"))
-                    self._end(b"Q")
+                    self._end(text=self._portals.get(body.partition(b"\0")[0], ""))
                 case 0x46:  # FunctionCall
-                    self._group.texts.append("function call")
-                    self._end(b"F")
+                    self._end(text="function call", ready=True)
                 case 0x53:  # Sync
-                    self._end(b"S")
-                case 0x48 if self._group.texts:  # Flush
-                    self._end(b"H")
+                    self._end(sync=True, ready=True)
+                case 0x48:  # Flush
+                    self._end()
         self.advance()
 
-    def _end(self, end: bytes) -> None:
-        group, self._group = self._group, _Group()
-        group.end, group.left = end, len(group.texts)
-        self._queue.append(group)
+    def _end(self, *, text: str | None = None, sync: bool = False, ready: bool = False) -> None:
+        self._queue.append(_Group(b"".join(self._messages), text, sync=sync, ready=ready))
+        self._messages.clear()
+
+    def _statements(self, message: bytes) -> list[_Group]:
+        """Take the statements of a simple Query apart, each at its place in the text, which errors refer to."""
+        sql = message[5:-1].decode("utf-8", "surrogateescape")
+        texts = statements(sql)
+        if not texts:
+            return [_Group(message, ready=True)]
+        if not self._gate.turning or (len(texts) > 1 and any(_CREATES.match(shape(text)) for text in texts)):
+            return [_Group(message, _readable("; ".join(texts)), ready=True)]
+        self._queries += 1
+        if len(texts) == 1:
+            return [_Group(message, _readable(texts[0]), ready=True, query=self._queries)]
+        parts, place = [], 0
+        for text in texts:
+            place = sql.index(text, place)
+            part = _message(b"Q", (_SEEN.sub(" ", sql[:place]) + text).encode("utf-8", "surrogateescape") + b"\0")
+            place += len(text)
+            parts.append(_Group(part, _readable(text), ready=True, query=self._queries, alone=False, last=False))
+        parts[-1].last = True
+        return parts
 
     def advance(self) -> None:
         """Send what may go, and say what may not."""
         while self._queue and self.at_server is None:
             group = self._queue[0]
+            if self._failed and not group.sync:  # the server would read it and do nothing
+                self._queue.popleft()
+                continue
             group.effect = self._effect(group)
+            if self._gate.turning and not self.number:
+                self.number = self._gate.number(self.process)
             if group.effect != "local" and not self._gate.pays(self.process):
                 if not self.asked and self._gate.listener is not None:
                     self.asked = True
@@ -361,110 +470,162 @@ class _Session:
             self._send(group)
 
     def _send(self, group: _Group) -> None:
-        self.at_server = group
+        if group.query and self._to_translate(group):
+            group.translated, group.ready = True, False
+            group.messages = _extended(group.messages[5:])
+            if group.last:
+                self._queue.appendleft(_Group(_SYNC, sync=True, ready=True))
         messages = group.messages
-        if (
-            self._gate.turning
-            and self._status == "I"
-            and group.effect != "local"
-            and not group.commits
-            and len(group.texts) == 1
-        ):
-            if group.end == b"S":
-                group.split = True
-                messages = [*messages[:-1], _FLUSH]
-            elif (
-                group.end == b"Q"
-                and group.kind in ("read", "write")
-                and not group.texts[0].lstrip().upper().startswith("COPY")
-            ):
-                group.split = group.translated = True
-                messages = _extended(group.texts[0])
-        self._gate.begun()
-        self.server.sendall(b"".join(messages))
+        if group.text is not None and not group.ready:
+            if self._queue and self._queue[0].sync and not self._seen_to_end(group):
+                messages += self._queue.popleft().messages
+                group.ready = True
+            else:
+                messages += _FLUSH
+        if group.text is not None or group.ready:
+            self.at_server = group
+            self._gate.begun()
+        self._tell_server(messages)
+
+    def _to_translate(self, group: _Group) -> bool:
+        """Whether a statement of a simple Query is to be held before its end, too: one that begins a transaction of its own."""
+        return self._status == "I" and group.kind != "begin" and not (group.alone and group.effect == "local")
+
+    def _seen_to_end(self, group: _Group) -> bool:
+        """Whether others notice the Sync after a statement: it ends a transaction that has not only read, unless it is in a block."""
+        return self._gate.turning and self._status == "I" and "write" in (group.effect, self._implicit)
 
     def _effect(self, group: _Group) -> Effect:
-        if group.commits:
-            return "write"
-        if not group.texts:
+        if group.sync:
+            return "write" if self._status == "I" and self._implicit == "write" else "local"
+        if group.text is None:
             return "local"
-        return max((self._effect_of(text) for text in group.texts), key=_MORE.__getitem__)
+        return max((self._effect_of(text) for text in statements(group.text) or [""]), key=_MORE.__getitem__)
 
     def _effect_of(self, text: str) -> Effect:
         what, form = kind(text), shape(text)
         if what == "begin":
             return "local"
         if what in ("commit", "rollback"):
-            return self._holds
-        if what == "read" and not _LOCKS.search(form):
-            called = {name.lower().rpartition(".")[2] for name in _CALLED.findall(form)}
-            return "read" if called <= _HARMLESS else "write"
-        return "local" if what == "other" and _OWN.match(form) else "write"
+            return "write" if _PREPARED.search(form) else self._holds
+        if _OWN.match(form):
+            return "local"
+        if what != "read" or _LOCKS.search(form) or len(form) == LONGEST_SHAPE:
+            return "write"
+        if self._gate.made and not self._gate.made.isdisjoint(_WORDS.findall(form.lower())):
+            return "write"
+        called = {name.lower().removeprefix("pg_catalog.") for name in _CALLED.findall(form)}
+        return "read" if called <= _HARMLESS else "write"
 
     # What the server sends.
 
     def _answered(self, messages: list[tuple[int, bytes]]) -> None:
-        out = []
-        for what, message in messages:
-            group = self.at_server
-            if group is None or not group.translated or what not in b"12n":  # ParseComplete, BindComplete, NoData
-                out.append(message)
-            if what == 0x4B:  # BackendKeyData
-                self.pid = int.from_bytes(message[5:9], "big")
+        out = b"".join([self._answer(what, message) for what, message in messages])
         if out:
             with suppress(OSError):  # the client is gone
-                self.client.sendall(b"".join(out))
-        for what, message in messages:
-            self._answer(what, message[5:])
+                self.client.sendall(out)
 
-    def _answer(self, what: int, body: bytes) -> None:
+    def _answer(self, what: int, message: bytes) -> bytes:
+        """Take note of an answer; gives what the client gets to see of it."""
+        group, body = self.at_server, message[5:]
+        match what:
+            case 0x4B:  # BackendKeyData
+                self.pid = int.from_bytes(body[:4], "big")
+            case 0x5A:  # ReadyForQuery
+                return self._ready(message)
+            case 0x45:  # ErrorResponse
+                self._refused(body)
+            case 0x31 | 0x32 | 0x6E if group is not None and group.translated:  # ParseComplete, BindComplete, NoData
+                return b""
+            case 0x47 if (
+                group is not None and group.text is not None
+            ):  # CopyInResponse: the server reads over a Sync until the end
+                if not group.translated and group.messages[:1] != b"Q":
+                    group.ready = False
+                    if self._queue and self._queue[0].sync:
+                        self._queue.popleft()
+            case 0x43 | 0x49 | 0x73 if (
+                group is not None and group.text is not None
+            ):  # CommandComplete, EmptyQueryResponse, PortalSuspended
+                if not group.ready:
+                    self._status = _status_after(group.kind, body, self._status)
+                if group.translated and group.last:
+                    self._withheld, message = message, b""
+                if not group.ready:
+                    self._over(group)
+        return message
+
+    def _refused(self, body: bytes) -> None:
         group = self.at_server
-        if what == 0x5A:  # ReadyForQuery
-            self._status = body[:1].decode("ascii")
-            if group is not None:
-                self._over(group)
-        elif group is None:
+        if group is None:
+            self._failed = True
             return
-        elif what == 0x45:  # ErrorResponse
-            group.error = next(
-                (part[1:].decode("ascii", "replace") for part in body.split(b"\0") if part[:1] == b"C"), "error"
-            )
-            if group.split:  # nothing is left to commit, and the server skips all until it reads a Sync
-                group.split = False
-                self.server.sendall(_SYNC)
-        elif what in b"CIs" and group.left:  # CommandComplete, EmptyQueryResponse, PortalSuspended
-            group.left -= 1
-            if group.left == 0 and (group.split or group.end == b"H"):
-                self._over(group)
+        group.error = next(
+            (part[1:].decode("ascii", "replace") for part in body.split(b"\0") if part[:1] == b"C"), "error"
+        )
+        self._withheld = b""
+        while group.query and self._queue and self._queue[0].query == group.query:
+            self._queue.popleft()
+        if group.ready:
+            return
+        self._failed, self._implicit = True, "local"  # nothing is left to commit
+        if group.translated and not group.last:
+            self._queue.appendleft(_Group(_SYNC, sync=True, ready=True))
+        self._over(group)
+
+    def _ready(self, message: bytes) -> bytes:
+        group = self.at_server
+        self._status = message[5:6].decode("ascii")
+        withheld, self._withheld = self._withheld, b""
+        self._failed = False
+        if group is None:
+            return message
+        self._over(group)
+        if group.query and not group.last and not group.translated and group.error is None:
+            return b""
+        return withheld + message
 
     def _over(self, group: _Group) -> None:
         """A group has been answered."""
         self.at_server = None
-        if group.split:
-            self._queue.appendleft(_Group([_SYNC], commits=True))
-        elif self._status in ("T", "E"):
-            self._holds = max(self._holds, group.effect, key=_MORE.__getitem__)
-        else:
+        if self._status == "I":
+            ended = group.ready or group.error is not None or group.kind in ("commit", "rollback")
+            self._implicit = "local" if ended else max(self._implicit, group.effect, key=_MORE.__getitem__)
             self._holds = "local"
-        if group.texts or group.commits:
+        else:
+            self._holds = max(self._holds, self._implicit, group.effect, key=_MORE.__getitem__)
+            self._implicit = "local"
+        if group.text is not None or group.effect != "local" or group.error is not None:
             self._gate.note(self.process, Ran(self.number, group.kind, group.shape, group.effect, group.error))
         if self._gate.listener is not None:
             self._gate.listener.moves(self.process)
-        if group.split and group.effect == "read":  # it has only read: the end of that is nothing to anybody
-            commit = self._queue.popleft()
-            self.at_server = commit
-            self.server.sendall(_SYNC)
-            return
         self.advance()
 
 
-def _extended(sql: str) -> list[bytes]:
-    """Say a simple Query in the extended protocol, without its Sync."""
-    text = sql.encode()
-    bodies = (
-        (b"P", b"\0" + text + b"\0\0\0"),
-        (b"B", b"\0\0" + b"\0\0" * 3),
-        (b"D", b"P\0"),
-        (b"E", b"\0" + b"\0\0\0\0"),
+def _status_after(kind: str, tag: bytes, status: str) -> str:
+    """Say whether a transaction block is open after a statement, before the server does with ReadyForQuery."""
+    if kind == "begin":
+        return "T"
+    if kind in ("commit", "rollback") or tag.startswith(b"PREPARE TRANSACTION"):
+        return "I"
+    return status
+
+
+def _readable(sql: str) -> str:
+    return sql.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _message(what: bytes, body: bytes) -> bytes:
+    return what + (len(body) + 4).to_bytes(4, "big") + body
+
+
+def _extended(text: bytes) -> bytes:
+    """Say a simple Query in the extended protocol, without its Sync; `text` ends in a zero."""
+    return b"".join(
+        (
+            _message(b"P", b"\0" + text + b"\0\0"),
+            _message(b"B", b"\0\0" + b"\0\0" * 3),
+            _message(b"D", b"P\0"),
+            _message(b"E", b"\0" + b"\0\0\0\0"),
+        )
     )
-    return [what + (len(body) + 4).to_bytes(4, "big") + body for what, body in bodies] + [_FLUSH]

@@ -168,6 +168,12 @@ class Workers:
         if worker.state == "blocked":
             worker.state = "running"
 
+    def gone(self, process: str) -> None:
+        """See `GateListener`."""
+        worker = self._named[process]
+        if worker.state == "held":
+            worker.state = "running"
+
     # What the turnstiles tell.
 
     def _hear(self, worker: _Worker, within: float | None = None) -> None:
@@ -207,6 +213,11 @@ class Workers:
             raise RunAbandoned(
                 f"{worker.name} has two statements under way at once, on two connections: {worker.what!r} and {what!r}. "
                 "Contend can hold one statement of a process at a time: let the system use one connection at a time, or race it."
+            )
+        if worker.state == "done":
+            raise RunAbandoned(
+                f"{worker.name} went on using the database after its last operation had ended: {what!r}. Contend can hold one statement of "
+                "a process at a time: let the system do without a thread of its own (a pool's `reset` runs in one), or race it."
             )
         worker.state, worker.what, worker.effect, worker.inside = "held", what, effect, inside
 
