@@ -22,8 +22,8 @@ DATABASES: Final[Mapping[str, Database]] = {
     "postgres-serializable": Postgres(settings={"default_transaction_isolation": "serializable"}),
 }
 MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it, or refused where it is not ours
-# What an exploration may do without: each schedule begins anew, so nothing need outlive the server; and a deadlock is nothing but one.
-EXPLORING: Final[Mapping[str, str]] = {"synchronous_commit": "off", "deadlock_timeout": "50ms"}
+# What an exploration may do without: each schedule begins anew, so nothing need outlive the server.
+EXPLORING: Final[Mapping[str, str]] = {"synchronous_commit": "off"}
 URL_SCHEMES: Final = ("postgresql://", "postgres://")
 
 
@@ -37,7 +37,7 @@ def choose(spec: str) -> Database:
 
 
 def for_exploring(engine: Database) -> Database:
-    """Give the engine as an exploration wants it: nothing waits for a disk, and a deadlock is ended as soon as it can be told."""
+    """Give the engine as an exploration wants it: nothing waits for a disk."""
     if isinstance(engine, Postgres):
         return replace(engine, settings={**engine.settings, **EXPLORING})
     if isinstance(engine, Sqlite) and file_system_type(MEMORY) == "tmpfs" and os.access(MEMORY, os.W_OK):
