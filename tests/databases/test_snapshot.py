@@ -16,19 +16,29 @@ from harness.databases.postgres import Postgres, PostgresServer
 from harness.databases.sqlite import Sqlite
 from harness.errors import DatabaseUnavailable, RunAbandoned
 
+SCHEMA = """
+CREATE TABLE jobs (id INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT);
+CREATE TABLE counts (n INT);
+INSERT INTO counts VALUES (0);
+CREATE TABLE pairs (a INTEGER, b TEXT, PRIMARY KEY (a, b));
+INSERT INTO pairs (rowid, a, b) VALUES (7, 1, 'x');
+CREATE TABLE bare (a, b AS (a + 1), PRIMARY KEY (a)) WITHOUT ROWID;
+INSERT INTO bare VALUES (1);
+"""
+TRIGGER = "CREATE TRIGGER count AFTER INSERT ON jobs BEGIN UPDATE counts SET n = n + 1; END;"
 
-@pytest.fixture(params=["wal", "delete"])
+
+@pytest.fixture(params=[("wal", TRIGGER), ("wal", ""), ("delete", "")])
 def file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """The URL and the path of a SQLite file with a table, a trigger that counts and a job."""
-    with Sqlite(request.param, tmp_path / "place").serve() as server, server.fresh() as url:
+    """The URL and the path of a SQLite file with a table, perhaps a trigger that counts, and a job."""
+    mode, trigger = request.param
+    with Sqlite(mode, tmp_path / "place").serve() as server, server.fresh() as url:
         path = url.removeprefix("sqlite:///")
         with contextlib.closing(sqlite3.connect(path)) as connection:
-            connection.executescript(
-                "CREATE TABLE jobs (id INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT);"
-                "CREATE TABLE counts (n INT); INSERT INTO counts VALUES (0);"
-                "CREATE TRIGGER count AFTER INSERT ON jobs BEGIN UPDATE counts SET n = n + 1; END;"
-                "INSERT INTO jobs (state) VALUES ('ready');"
-            )
+            connection.executescript(SCHEMA)
+            connection.executescript(trigger)
+            connection.execute("INSERT INTO jobs (state) VALUES ('ready')")
+            connection.commit()
         yield url, path
 
 
@@ -41,12 +51,32 @@ def test_a_sqlite_file_is_put_back_under_an_open_connection(file: tuple[str, str
     ):
         for _ in range(3):
             other.execute("UPDATE jobs SET state = 'done'")
+            other.execute("DELETE FROM pairs")
+            other.execute("DELETE FROM bare")
             job = other.execute("INSERT INTO jobs (state) VALUES ('new')").lastrowid
             other.commit()
             assert job == 2  # the numbering is put back, too
             restore()
             assert other.execute("SELECT id, state FROM jobs").fetchall() == [(1, "ready")]
-            assert other.execute("SELECT n FROM counts").fetchall() == [(1,)]
+            assert other.execute("SELECT n IN (0, 1) FROM counts").fetchall() == [(1,)]
+            assert other.execute("SELECT rowid, * FROM pairs").fetchall() == [(7, 1, "x")]
+            assert other.execute("SELECT * FROM bare").fetchall() == [(1, 2)]
+
+
+def test_a_sqlite_file_whose_schema_was_changed_is_put_back_whole(file: tuple[str, str], tmp_path: Path) -> None:
+    url, path = file
+    with (
+        Sqlite(folder=tmp_path / "other").serve() as server,
+        contextlib.closing(sqlite3.connect(path)) as other,
+        server.snapshot(url) as restore,
+    ):
+        for _ in range(2):
+            other.execute("CREATE TABLE more (x)")
+            other.execute("DELETE FROM jobs")
+            other.commit()
+            restore()
+            assert other.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'more'").fetchall() == [(0,)]
+            assert other.execute("SELECT id FROM jobs").fetchall() == [(1,)]
 
 
 def test_a_sqlite_file_somebody_holds_a_lock_on_is_not_waited_for_for_ever(
