@@ -145,6 +145,7 @@ class Ran:
     effect: Effect
     error: str | None = None
     sql: str = ""  # with its values, where they are known
+    committed_ns: int = 0  # when it committed what may have been written, in monotonic nanoseconds; 0: it did not
 
 
 class GateListener(Protocol):

@@ -281,6 +281,10 @@ def _result(draft: Draft) -> Result:
     itself = any(j.invariant == expected and j.state == "broken" for j in judgements)
     result = Result(case, ruling, judgements, {})
     explored = schedules_covered(draft.series)
+    measured = (
+        {} if explored else draft.told["measurements"]
+    )  # held back, nothing takes the time or the statements it takes
+    covered = {name: value for name, value in draft.told["coverage"].items() if not explored or name != "statements"}
     reasons = list(ruling.reasons)
     if case.role == "control":
         reasons.insert(
@@ -306,12 +310,12 @@ def _result(draft: Draft) -> Result:
             for n, j in enumerate((j for j in judgements if j.state == "broken"), 1)
         ],
         "coverage": {
-            **draft.told["coverage"],
+            **covered,
             **explored,
             "control": "caught" if itself or (caught and caught.present) else "missed" if caught else "not run",
         },
-        "measurements": draft.told["measurements"],
-        "counted": draft.told["counted"],
+        "measurements": measured,
+        "counted": [] if explored else draft.told["counted"],
         "role": case.role,
         "twin": case.twin,
         "expected": expected,

@@ -17,8 +17,8 @@ to `harness.runners.explore` in JSON, one message a line, over a line of its own
                        {"stop":"done","answers":[…],"more":false, …}    the program has ended; more: its explored part has
 
 Every stop has `began`, the kind of the first operation; `ran`, the statements run since the last one ([connection, kind, shape, effect,
-error's code or null, SQL with its values]); and `open`: whether a transaction of this process holds anything. `effect` is local, read or
-write (`harness.protocols.Effect`).
+error's code or null, SQL with its values, when it committed a write or 0]); and `open`: whether a transaction of this process holds
+anything. `effect` is local, read or write (`harness.protocols.Effect`).
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Turnstile:
         self._credit = 0  # statements that may pass
         self._begins = False  # the first operation may pass
         self._began = ""  # its kind
-        self._ran: list[tuple[int, str, str, Effect, str | None, str]] = []
+        self._ran: list[tuple[int, str, str, Effect, str | None, str, int]] = []
         self._answers: list[list[Any]] = []
         self._open: set[int] = set()  # connections whose transaction holds something
         self._thread = 0
@@ -164,12 +164,21 @@ class Turnstile:
         self._credit = 0
 
     def ran(
-        self, connection: int, kind: str, shape: str, effect: Effect, *, error: str | None, holds: bool, sql: str
+        self,
+        connection: int,
+        kind: str,
+        shape: str,
+        effect: Effect,
+        *,
+        error: str | None,
+        holds: bool,
+        sql: str,
+        committed_ns: int,
     ) -> None:
-        """Note that a statement has run, and whether its connection's transaction holds anything now."""
+        """Note that a statement has run, whether its connection's transaction holds anything now, when it committed a write (0: not)."""
         (self._open.add if holds else self._open.discard)(connection)
         if self._turning:
-            self._ran.append((connection, kind, shape, effect, error, sql[:LONGEST_SQL]))
+            self._ran.append((connection, kind, shape, effect, error, sql[:LONGEST_SQL], committed_ns))
 
     def holding(self, connection: int) -> None:
         """Note that a connection holds its locks beyond its statement, as rows of it are still to be read."""

@@ -588,15 +588,18 @@ class _Session:
     def _over(self, group: _Group) -> None:
         """A group has been answered."""
         self.at_server = None
+        ended = group.ready or group.error is not None or group.kind in ("commit", "rollback")
         if self._status == "I":
-            ended = group.ready or group.error is not None or group.kind in ("commit", "rollback")
             self._implicit = "local" if ended else max(self._implicit, group.effect, key=_MORE.__getitem__)
             self._holds = "local"
         else:
             self._holds = max(self._holds, self._implicit, group.effect, key=_MORE.__getitem__)
             self._implicit = "local"
         if group.text is not None or group.effect != "local" or group.error is not None:
-            self._gate.note(self.process, Ran(self.number, group.kind, group.shape, group.effect, group.error))
+            wrote = self._status == "I" and ended and group.error is None and group.effect == "write"
+            committed = time.monotonic_ns() if wrote and group.kind != "rollback" else 0
+            ran = Ran(self.number, group.kind, group.shape, group.effect, group.error, committed_ns=committed)
+            self._gate.note(self.process, ran)
         if self._gate.listener is not None:
             self._gate.listener.moves(self.process)
         self.advance()

@@ -448,6 +448,7 @@ class Explorer:
     recall: Callable[[int], None]  # writes what happened before every schedule into the history of one
     look: Look
     say: Callable[[str], None]
+    witness: Path  # the folder of what the database saw
     found: Explored = field(default_factory=Explored)
     _number: int = 0
     _started: float = 0.0
@@ -553,9 +554,35 @@ class Explorer:
         except Diverged as error:
             self.found.diverged.append({"schedule": self._number, "expected": error.expected, "got": error.got})
             return None
+        self._testify(schedule)
         if not schedule.redundant:
             self.found.chosen[self._number] = schedule.chosen
         return schedule
+
+    def _testify(self, schedule: Schedule) -> None:
+        """Where an operation says that it failed, write down what its process committed: then it did happen, at least in part."""
+        for place, worker in enumerate(self.workers.workers):
+            if any(outcome == "fail" for _, outcome, *_ in schedule.answers[place]):
+                lines = [
+                    orjson.dumps(
+                        {
+                            "schedule": self._number,
+                            "process": worker.name,
+                            "connection": ran.connection,
+                            "t0": ran.committed_ns,
+                            "t1": ran.committed_ns,
+                            "kind": "write",
+                            "shape": ran.shape,
+                            "commits": True,
+                        },
+                        option=orjson.OPT_APPEND_NEWLINE,
+                    )
+                    for step in schedule.steps
+                    for of, ran in step.ran
+                    if of == place and ran.committed_ns
+                ]
+                with (self.witness / f"{worker.name}.ndjson").open("ab") as file:
+                    file.writelines(lines)
 
     def _count(self, schedule: Schedule) -> None:
         found = self.found

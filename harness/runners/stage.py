@@ -189,7 +189,7 @@ class RealStage:
                 if failed:
                     (answer,) = self.crew.gather([failed], within=0)
                     raise SystemUnusable(answer.problem) if answer.unusable else RunAbandoned(answer.problem)
-                explorer = Explorer(workers, restore, recall, self.look, self.crew.watch)
+                explorer = Explorer(workers, restore, recall, self.look, self.crew.watch, self.folder / "witness")
                 try:
                     if self.replay is None:
                         explorer.explore(

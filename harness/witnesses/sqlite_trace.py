@@ -200,6 +200,7 @@ class _Watch:
             error=code,
             holds=self.holds != "local" and in_transaction,
             sql=statement.sql or statement.shape,
+            committed_ns=statement.t1 if statement.commits and statement.error is None and effect == "write" else 0,
         )
 
     def attempt(self, call: _Call, function: Callable[..., Any], *args: Any) -> Any:

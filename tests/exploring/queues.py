@@ -123,6 +123,16 @@ class Alchemy(Naive):
         return jobs
 
 
+class Halfway(Small):
+    """WRONG: takes one job and commits, and then fails with an error that says that nothing happened."""
+
+    def claim(self, worker: str, limit: int) -> list[int]:
+        if worker.startswith("w"):
+            self.run(self.ready(1))
+            self.db.execute("INSERT INTO jobs (id) VALUES (1)")  # which is there
+        return super().claim(worker, limit)
+
+
 class Moody(Locking):
     """What it does depends on chance."""
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import psutil
 import pytest
 
@@ -183,6 +184,25 @@ def test_what_cannot_be_explored_is_inconclusive_and_says_why(system: str, said:
     status, result, _ = explore(system, "--option", "step_seconds=1", "--budget", 5, cwd=tmp_path)
     assert said.lower() in " ".join(result["reasons"]).lower()
     assert (status, result["verdict"], broken(result)) == (2, "inconclusive", [])
+
+
+@pytest.mark.parametrize(
+    ("system", "database"), [(f"{QUEUES}:Halfway", "sqlite"), ("reference:select-then-update", "postgres-serializable")]
+)
+def test_what_failed_after_it_had_committed_is_not_taken_for_nothing(
+    system: str, database: str, tmp_path: Path
+) -> None:
+    _, result, _ = explore(system, "--database", database, cwd=tmp_path)
+    history = next(Path(tmp_path / result["bundle"]).glob("results/01-*/history"))
+    with duckdb.connect() as connection:
+        for table in ("operations", "statements"):
+            connection.read_parquet(str(history / f"{table}.parquet")).create(table)
+        query = """SELECT o.outcome, count(*) FROM operations AS o SEMI JOIN statements AS s ON s.operation = o.operation AND s.commits
+                   WHERE o.kind = 'claim' AND o.error_kind IS NOT NULL GROUP BY ALL"""
+        outcomes = dict(connection.execute(query).fetchall())
+    assert list(outcomes) == ["info"]
+    assert result["measurements"] == {}
+    assert "statements" not in result["coverage"]
 
 
 def test_one_worker_has_nobody_to_contend_with(tmp_path: Path) -> None:

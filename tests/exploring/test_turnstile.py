@@ -82,7 +82,7 @@ def explored(file: str, program: Callable[[sqlite3.Connection], object], tmp_pat
 
 
 def effects(told: dict[str, Any]) -> list[tuple[str, str, str | None]]:
-    return [(kind, effect, error) for _, kind, _, effect, error, _ in told["ran"]]
+    return [(kind, effect, error) for _, kind, _, effect, error, *_ in told["ran"]]
 
 
 def test_it_stops_before_what_others_could_notice_and_passes_the_rest(file: str, tmp_path: Path) -> None:
