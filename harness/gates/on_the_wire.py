@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from selectors import EVENT_READ, BaseSelector
 from typing import TYPE_CHECKING, Any, Final
 
+from harness.gates.values import bound, types_of
 from harness.protocols import Effect, GateListener, Held, Ran, Witness
+from harness.turnstile import LONGEST_SQL
 from harness.witnesses.shapes import LONGEST_SHAPE, kind, shape, statements
 from harness.witnesses.unwatched import Unwatched
 from harness.witnesses.wire import Address, Upstream
@@ -41,6 +43,7 @@ DEADLOCK_MORE_MS: Final = 100  # of each further one
 _BUFFER: Final = 1 << 18
 _DECLINED: Final = (80877103, 80877104)  # SSLRequest, GSSENCRequest
 _SYNC: Final = b"S\0\0\0\4"
+_LINES: Final = re.compile(r"\s*\n\s*")
 _FLUSH: Final = b"H\0\0\0\4"
 _BLOCKING: Final = "SELECT pid, pg_blocking_pids(pid) FROM unnest(%s::int[]) AS pid"
 # Functions and views that are not Postgres's own: what they do is not in the text of a SELECT.
@@ -268,6 +271,9 @@ class _Group:
 
     messages: bytes
     text: str | None = None  # the statement they run
+    values: tuple[bytes, bytes] | None = (
+        None  # the types of its parameters and what was bound to it, as the messages have them
+    )
     sync: bool = False
     ready: bool = False  # they are answered in full, with ReadyForQuery
     query: int = 0  # the number of the simple Query whose statement this is
@@ -284,6 +290,14 @@ class _Group:
     @property
     def shape(self) -> str:
         return "COMMIT (of the statement before)" if self.text is None else shape(self.text)
+
+    @property
+    def sql(self) -> str:
+        """The statement with its values, or as much of it as people read."""
+        if self.text is None or len(self.text) > LONGEST_SQL:
+            return self.shape
+        sql = self.text if self.values is None else bound(self.text, self.values[1], types_of(self.values[0]))
+        return _LINES.sub(" ", sql).strip()[:LONGEST_SQL]
 
 
 class _Session:
@@ -302,8 +316,8 @@ class _Session:
         self._messages: list[bytes] = []  # that run nothing so far
         self._queue: deque[_Group] = deque()
         self._queries = 0
-        self._prepared: dict[bytes, str] = {}
-        self._portals: dict[bytes, str] = {}
+        self._prepared: dict[bytes, tuple[str, bytes]] = {}  # a statement's text, and the types of its parameters
+        self._portals: dict[bytes, tuple[str, bytes, bytes]] = {}  # these, and the values bound to it
         self._status = ""
         self._failed = False  # the server skips all until it reads a Sync
         self._withheld = b""  # the last answer to a translated Query: the server gives it once it has committed
@@ -412,12 +426,14 @@ class _Session:
             match what:
                 case 0x50:  # Parse: statement, SQL
                     name, _, rest = body.partition(b"\0")
-                    self._prepared[name] = rest.partition(b"\0")[0].decode("utf-8", "replace")
+                    sql, _, types = rest.partition(b"\0")
+                    self._prepared[name] = sql.decode("utf-8", "replace"), types
                 case 0x42:  # Bind: portal, statement
-                    portal, name, _ = body.split(b"\0", 2)
-                    self._portals[portal] = self._prepared.get(name, "")
+                    portal, name, values = body.split(b"\0", 2)
+                    self._portals[portal] = (*self._prepared.get(name, ("", b"")), values)
                 case 0x45:  # Execute: portal
-                    self._end(text=self._portals.get(body.partition(b"\0")[0], ""))
+                    text, types, values = self._portals.get(body.partition(b"\0")[0], ("", b"", b""))
+                    self._end(text=text, values=(types, values))
                 case 0x46:  # FunctionCall
                     self._end(text="function call", ready=True)
                 case 0x53:  # Sync
@@ -426,8 +442,15 @@ class _Session:
                     self._end()
         self.advance()
 
-    def _end(self, *, text: str | None = None, sync: bool = False, ready: bool = False) -> None:
-        self._queue.append(_Group(b"".join(self._messages), text, sync=sync, ready=ready))
+    def _end(
+        self,
+        *,
+        text: str | None = None,
+        values: tuple[bytes, bytes] | None = None,
+        sync: bool = False,
+        ready: bool = False,
+    ) -> None:
+        self._queue.append(_Group(b"".join(self._messages), text, values=values, sync=sync, ready=ready))
         self._messages.clear()
 
     def _statements(self, message: bytes) -> list[_Group]:
@@ -598,7 +621,15 @@ class _Session:
         if group.text is not None or group.effect != "local" or group.error is not None:
             wrote = self._status == "I" and ended and group.error is None and group.effect == "write"
             committed = time.monotonic_ns() if wrote and group.kind != "rollback" else 0
-            ran = Ran(self.number, group.kind, group.shape, group.effect, group.error, committed_ns=committed)
+            ran = Ran(
+                self.number,
+                group.kind,
+                group.shape,
+                group.effect,
+                group.error,
+                group.sql if self._gate.turning else "",
+                committed,
+            )
             self._gate.note(self.process, ran)
         if self._gate.listener is not None:
             self._gate.listener.moves(self.process)

@@ -8,6 +8,7 @@ dollar quotes, nested comments (PostgreSQL), backticks (SQLite). The texts are r
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -95,6 +96,20 @@ def statements(sql: str) -> list[str]:
             start = piece.end()
     parts.append(sql[start:])
     return [part for part in parts if shape(part)]
+
+
+def fill(sql: str, values: Sequence[str | None]) -> str:
+    """Write values in place of PostgreSQL's placeholders `$1`, `$2`, …; None leaves one as it is. Comments are left out."""
+
+    def put(piece: re.Match[str]) -> str:
+        if piece.lastgroup == "comment":
+            return " "
+        number = piece[0][1:]
+        if piece[0][0] != "$" or not number.isdigit() or not 0 < int(number) <= len(values):
+            return piece[0]
+        return values[int(number) - 1] or piece[0]
+
+    return _PIECES.sub(put, sql)
 
 
 def _replace(piece: re.Match[str]) -> str:

@@ -24,6 +24,7 @@ from sqlalchemy import create_engine, text
 
 from harness.databases.postgres import PostgresServer
 from harness.gates.on_the_wire import WireGate
+from harness.gates.values import bound
 from harness.protocols import Effect, Held, Ran
 
 TABLES = b"""
@@ -741,3 +742,59 @@ def test_a_role_that_may_not_say_how_soon_a_deadlock_is_looked_for_is_held_all_t
         explorer = Explorer(gate)
         gate.turn(on=True)
         assert explorer.all_of("w0", autocommit("UPDATE t SET n = 1"))[0] == WRITE
+
+
+# What is told of a statement, for people to read.
+
+VALUES: tuple[object, ...] = (
+    1,
+    -70000,
+    2**40,
+    True,
+    None,
+    "it's $1, \\ and \u202e",
+    "",
+    1.5,
+    -0.25,
+    [1, 2],
+    [2**40, None],
+    [],
+    ["a'b", "c"],
+    [True],
+)
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_statement_is_told_with_its_values_and_says_the_same_again(
+    value: object,
+    binary: bool,  # noqa: FBT001  # a parameter of the test
+    explorer: Explorer,
+    url: str,
+) -> None:
+    sql = """SELECT id, $tag$ $1 $tag$ AS said, %s AS value -- $1 '$2
+        FROM t WHERE id = %s::int FOR UPDATE"""
+    sql = sql.replace("%s", "%b") if binary else sql
+
+    def program(url: str) -> object:
+        with psycopg.connect(url, autocommit=True) as connection:
+            return connection.execute(sql.encode(), [value, 3]).fetchall()
+
+    _, given, ran = explorer.all_of("w0", program)
+    told = ran[0].sql
+    with psycopg.connect(url, autocommit=True) as connection:
+        ((job, said, again),) = connection.execute(told.encode()).fetchall()
+    assert isinstance(given, list), given
+    assert [(job, said)] == [row[:2] for row in given] == [(3, " $1 ")]
+    assert str(again) == str(given[0][2])
+
+
+def test_a_value_of_another_type_stays_a_placeholder_and_nothing_disturbs(explorer: Explorer) -> None:
+    program = in_block("UPDATE t SET words = %s WHERE id = %s", parameters=[b"\x00\xff", 1])
+    _, _, ran = explorer.all_of("w0", program)
+    assert [each.sql for each in ran if each.kind == "write"] == ["UPDATE t SET words = $1 WHERE id = 1"]
+
+
+def test_bytes_that_are_no_bind_message_leave_the_statement_as_it_is() -> None:
+    for bind in (b"", b"\0\1", b"\0\0\0\2\0\0\0\1a", b"\xff\xff"):
+        assert bound("SELECT $1", bind, [23]) == "SELECT $1"
