@@ -210,7 +210,9 @@ def _columns(schedule: Mapping[str, Any]) -> Table:
         for ran in step["ran"]:
             cells[ran["worker"]].append(ran.get("sql", ran["shape"]) + (f"  → {ran['error']}" if ran["error"] else ""))
         if step["blocked_by"]:
-            cells[step["worker"]].append(f"{step['what']}  … blocked by {', '.join(step['blocked_by'])}")
+            cells[step["worker"]].append(
+                f"{step.get('waiting') or step['what']}  … blocked by {', '.join(step['blocked_by'])}"
+            )
         table.add_row(*(Text("\n".join(cell)) for cell in cells))
     answers = [[_answer(*each) for each in worker] for worker in schedule["answers"][: len(schedule["workers"])]]
     table.add_row(*(Text("\n".join(each), style="bold") for each in answers))

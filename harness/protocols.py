@@ -190,6 +190,9 @@ class Held(Protocol):
     def ran(self, process: str) -> Sequence[Ran]:
         """Give the statements of a process that ended since this was last asked."""
 
+    def at_work(self, process: str) -> str:
+        """The statement of a process that was let on and is not answered yet, with its values; empty: there is none."""
+
     def due(self) -> float | None:
         """In how many seconds it is time to ask who is blocked; None: never."""
 

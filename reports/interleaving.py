@@ -20,13 +20,14 @@ class Cell:
     """What one worker did in one step: the statements that ended, each with its error (empty: none).
 
     It `begins` what it was let on to, an `operation` or else a statement, where that did not end here under the same name.
-    What ended in another's step had `waited` for that one.
+    What ended in another's step had `waited` for that one; `waiting` is what a blocked one wants to run, where that is known.
     """
 
     begins: str
     operation: bool
     ended: tuple[tuple[str, str], ...]
     blocked_by: tuple[str, ...]
+    waiting: str
     waited: bool
 
 
@@ -84,12 +85,20 @@ def _row(schedule: Schedule, number: int, step: Step) -> Row:
     for place, answers in enumerate(schedule.answers):
         own = place == step.worker
         statements = [each for each in step.ran if each.worker == place]
-        begins = (
-            step.what if own and step.what not in {_on(each, each.shape or each.kind) for each in statements} else ""
-        )
+        named = {_on(each, each.shape or each.kind) for each in statements}
+        begins = step.what if own and step.what not in named else ""
+        if step.waiting and begins not in {each.kind for each in answers}:  # the same statement, with its values
+            begins = ""
         ended = tuple((_on(each, _in_one_line(each.sql) or each.kind), each.error) for each in statements)
         cells.append(
-            Cell(begins, begins in {each.kind for each in answers}, ended, step.blocked_by if own else (), not own)
+            Cell(
+                begins,
+                begins in {each.kind for each in answers},
+                ended,
+                step.blocked_by if own else (),
+                _in_one_line(step.waiting) if own else "",
+                not own,
+            )
             if own or ended
             else None
         )

@@ -232,7 +232,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One worker (its place) let on: what it was about to do, who kept it waiting, and what ended before all had stopped again.
+    """One worker (its place) let on: what it was about to do, who kept what `waiting`, and what ended before all had stopped again.
 
     A `forced` one was no choice: nobody could go on, and the database refused somebody.
     """
@@ -240,6 +240,7 @@ class Step:
     worker: int
     what: str
     blocked_by: tuple[str, ...]
+    waiting: str
     forced: bool
     ran: tuple[Statement, ...]
 
@@ -689,6 +690,7 @@ def _step(row: _Fields, workers: int) -> Step:
         worker=_place(row, workers),
         what=row.text("what"),
         blocked_by=row.texts("blocked_by"),
+        waiting=row.text("waiting", ""),
         forced=row.flag("forced", default=False),
         ran=tuple(
             Statement(

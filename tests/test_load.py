@@ -125,6 +125,7 @@ def test_at_a_rate_latency_counts_from_when_a_turn_was_due(tmp_path: Path) -> No
     )  # half-way through 3 s the turn at hand was due more than 0.5 s ago
 
 
+@pytest.mark.full
 def test_a_ramp_brings_users_step_by_step(tmp_path: Path) -> None:
     status, document, said = load("--users", 10, "--run-time", 5, "--ramp", "--rate", 100, cwd=tmp_path)
     assert status == 0, said

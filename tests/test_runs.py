@@ -128,6 +128,7 @@ def test_n_plus_one_is_a_slope_of_one_and_a_batch_of_nothing(tmp_path: Path) -> 
     assert all(len(row["baseline_ms"]) == len(row["system_ms"]) == row["ratio"]["pairs"] for row in times)
 
 
+@pytest.mark.full
 def test_on_postgres_round_trips_are_counted_and_latency_is_added(tmp_path: Path) -> None:
     status, document, said = contend_run(
         "run", "claim-batch", "--system", "reference:skip-locked-cte", "--database", "postgres", "--json", cwd=tmp_path

@@ -46,6 +46,10 @@ class _Inside:
         """Nothing is seen from here."""
         return ()
 
+    def at_work(self, process: str) -> str:  # noqa: ARG002  # as above
+        """Nothing: a statement that waits has been refused."""
+        return ""
+
     def due(self) -> float | None:
         """Nobody waits inside SQLite: it refuses."""
         return None

@@ -208,6 +208,10 @@ class _OnTheWire:
         self._gap = FIRST_PROBE_SECONDS
         self._probe_at = time.monotonic() + self._gap
 
+    def at_work(self, process: str) -> str:
+        """The statement at the server; see `harness.protocols.Held`."""
+        return next((s.at_server.sql for s in self.sessions[process] if s.at_server is not None), "")
+
     def due(self) -> float | None:
         """In how many seconds to ask who is blocked: not at all while nothing is at the server."""
         if not any(session.at_server is not None for mine in self.sessions.values() for session in mine):

@@ -54,9 +54,9 @@ class Step:
     what: str
     ran: tuple[tuple[int, Ran], ...]
     blocked_by: tuple[str, ...] = ()
-    forced: bool = (
-        False  # no choice: nobody could go on, so SQLite refused the first that waited, or Postgres ended a deadlock
-    )
+    waiting: str = ""  # the statement that was kept waiting
+    # No choice: nobody could go on, so SQLite refused the first that waited, or Postgres ended a deadlock.
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ class _Worker:
     inside: bool = False  # it waits at its turnstile, not on the wire
     busy: bool = False  # SQLite refused it, and "go" tries again
     blocked_by: tuple[str, ...] = ()
+    waiting: str = ""
     ran: list[Ran] = field(default_factory=list)
     answers: Any = None
     more: bool = False  # the rest of its program is still to be run
@@ -289,7 +290,7 @@ class Workers:
 
     def _let(self, worker: _Worker, place: int) -> Step | None:
         """Let a worker on through one statement, until all have stopped again; None where it was refused a lock."""
-        what, worker.blocked_by = worker.what, ()
+        what, worker.blocked_by, worker.waiting = worker.what, (), ""
         fresh, effect = worker.fresh, worker.effect
         worker.state = "running"
         if not self._held.allow(worker.name) or worker.inside:
@@ -301,7 +302,7 @@ class Workers:
             worker.what, worker.fresh, worker.effect = what, fresh, effect
             return None
         worker.busy = False
-        return Step(place, what, self._ran(), worker.blocked_by)
+        return Step(place, what, self._ran(), worker.blocked_by, worker.waiting)
 
     def _ran(self) -> tuple[tuple[int, Ran], ...]:
         """Take what has run since this was last asked."""
@@ -386,6 +387,7 @@ class Workers:
                 ]
                 if worker.state == "running" and not moving:
                     worker.state, worker.blocked_by = "blocked", tuple(others)
+                    worker.waiting = self._held.at_work(name)
 
     def _drain(self, number: int | None) -> Any:
         """Have the quiet process claim and complete what is left, held by nobody."""
@@ -671,6 +673,7 @@ def _told(step: Step) -> dict[str, Any]:
         "worker": step.worker,
         "what": step.what,
         "blocked_by": list(step.blocked_by),
+        "waiting": step.waiting,
         "forced": step.forced,
         "ran": [
             {

@@ -155,7 +155,12 @@ def test_who_waits_for_whom_is_asked_of_the_database(tmp_path: Path) -> None:
     schedule = result["series"]["schedules"][0]
     assert schedule["choices"] == [0, 1, 0, 1]
     assert schedule["steps"][1]["blocked_by"] == ["w0"]
+    assert schedule["steps"][1]["waiting"].startswith("UPDATE jobs SET status = 'running', worker = 'w1'")
     assert "blocked by w0" in said
+    page = Path(result["bundle"]) / "report.html"
+    waits = tmp_path.joinpath(page).read_text().split("… blocked by")[0]
+    assert waits.rstrip().endswith('</code></p><p class="open">')
+    assert "worker = &#39;w1&#39;" in waits
 
 
 def test_where_there_are_too_many_schedules_it_says_what_it_covered(tmp_path: Path) -> None:
