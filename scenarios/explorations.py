@@ -137,14 +137,8 @@ def _exploration(
 
 # A second or two each, in a run of everything.
 QUICK_CLAIMS: Final = {
-    "sqlite": ("reference:select-then-update", "reference:immediate-batch", "reference:compare-and-set"),
-    "postgres": (
-        "reference:select-then-update",
-        "reference:scalar-subquery",
-        "reference:for-update",
-        "reference:skip-locked",
-        "reference:skip-locked-cte",
-    ),
+    "sqlite": ("reference:select-then-update", "reference:immediate-batch"),
+    "postgres": ("reference:select-then-update", "reference:scalar-subquery", "reference:skip-locked-cte"),
 }
 EXPLORATIONS: Final[dict[str, Scenario]] = {
     each.name: each
