@@ -129,6 +129,7 @@ class _Watch:
         self.listener = self.started  # kept: sqlite3 lets go of a callback that is exchanged while it runs
         self.listens = True
         self.holds: _Holds = "local"  # nothing
+        self.attached = False  # it has more than one file
         self.timeout = 0.0  # seconds the busy handler would wait, where we do in its place
 
     def listen(self, connection: sqlite3.Connection, *, on: bool) -> None:
@@ -170,6 +171,12 @@ class _Watch:
     def effect(self, what: StatementKind, text: str) -> Effect:
         """Say what a statement that is to begin does to others: nothing, takes a snapshot or a share, takes or leaves the write lock."""
         upper = text.lstrip(_BETWEEN).upper()
+        if upper.startswith(
+            "ATTACH"
+        ):  # each file has a lock of its own, and what is held of one says nothing of another
+            self.attached = True
+        if self.attached and what != "begin":
+            return "write"
         if what == "begin":
             return "write" if "IMMEDIATE" in upper or "EXCLUSIVE" in upper else "local"
         if what == "read":

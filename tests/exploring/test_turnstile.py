@@ -219,6 +219,21 @@ def test_rows_that_are_still_to_be_read_keep_the_lock(file: str, tmp_path: Path)
     assert (stop["stop"], stop["open"]) == ("done", True)
 
 
+def test_with_a_second_file_nothing_is_taken_for_unnoticed(file: str, tmp_path: Path) -> None:
+    def program(db: sqlite3.Connection) -> None:
+        db.execute(f"ATTACH '{tmp_path / 'second.db'}' AS second")
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("CREATE TABLE second.u (n)")
+        db.execute("SELECT n FROM second.u").fetchall()
+        db.execute("COMMIT")
+
+    one = explored(file, program, tmp_path)
+    one.start()
+    stops = [one.go()["at"][1] for _ in range(4)]
+    assert stops == ["begin", "other", "read", "commit"]
+    assert one.go()["stop"] == "done"
+
+
 def test_another_thread_is_told_of(file: str, tmp_path: Path) -> None:
     def program(db: sqlite3.Connection) -> None:
         other = threading.Thread(target=lambda: db.execute("SELECT n FROM t").fetchall())
