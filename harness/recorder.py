@@ -341,7 +341,8 @@ class RecordedSystem:
     def follow(self, program: Program, arguments: Mapping[str, Any]) -> int:
         """Run a program once for each schedule the turnstile is told of, recorded as it says; gives how many there were.
 
-        A generator is run up to its `yield`, and from there on when the turnstile says so: what comes after is not explored.
+        A generator is run up to its `yield`, and from there on in the quiet phase: what comes after is not explored. It is left there
+        where another schedule begins instead, as one that diverged is not gone on with.
         """
         turnstile = self._turnstile
         assert turnstile is not None  # noqa: S101  # only an explored process is asked
@@ -354,7 +355,7 @@ class RecordedSystem:
             self.phase = told.phase
             problem = ""
             try:
-                if rest is None:
+                if rest is None or told.phase == "main":
                     run: Any = program(self, **arguments)
                     rest = run if inspect.isgenerator(run) else iter(())
                     followed += 1

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from harness.recorder import RecordedSystem, Recorder
+from harness.scenario import Client
 from harness.turnstile import Line, Turnstile
 from harness.witnesses.sqlite_trace import SqliteTrace
 
@@ -241,6 +243,35 @@ def test_another_thread_is_told_of(file: str, tmp_path: Path) -> None:
         other.join()
 
     assert explored(file, program, tmp_path).start()["stop"] == "thread"
+
+
+def test_a_schedule_that_was_given_up_is_not_gone_on_with_in_the_next(tmp_path: Path) -> None:
+    class Queue:
+        def claim(self, worker: str, limit: int) -> list[int]:  # the contract's signature
+            return [limit]
+
+    near, far = Line.pair()
+    client = RecordedSystem(Recorder(tmp_path / "w0.ndjson", "w0", "worker"), "w0", Queue, turnstile=Turnstile(far))
+    client.build()
+    answers = []
+    thread = threading.Thread(target=client.follow, args=(claim_then_claim_more, {}), daemon=True)
+    thread.start()
+    near.hear(10)
+    for phase, free in (("main", False), ("main", False), ("quiet", True), ("main", False)):
+        near.say({"schedule": None, "phase": phase, "free": free})
+        told = near.hear(10)
+        answers.append((told["answers"][0][2], told["more"]))
+    near.close()
+    thread.join(10)
+    client.end()
+    far.close()
+    assert answers == [([1], True), ([1], True), ([2], False), ([1], True)]
+
+
+def claim_then_claim_more(client: Client) -> Iterator[None]:
+    client.claim(1)
+    yield
+    client.claim(2)
 
 
 def test_whoever_is_free_stops_nowhere(file: str, tmp_path: Path) -> None:
