@@ -39,6 +39,7 @@ OPTIONAL: Final[tuple[str, ...]] = (
 
 # What a statement may do to what others see or can have: nothing; depend on what they do; change it. When in doubt, write.
 Effect = Literal["local", "read", "write"]
+MORE: Final[Mapping[Effect, int]] = {"local": 0, "read": 1, "write": 2}  # the more, the later
 
 
 class System(Protocol):

@@ -24,11 +24,11 @@ from selectors import EVENT_READ, BaseSelector
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.gates.values import bound, types_of
-from harness.protocols import Effect, GateListener, Held, Ran, Witness
+from harness.protocols import MORE, Effect, GateListener, Held, Ran, Witness
 from harness.turnstile import LONGEST_SQL
 from harness.witnesses.shapes import LONGEST_SHAPE, kind, shape, statements
 from harness.witnesses.unwatched import Unwatched
-from harness.witnesses.wire import Address, Upstream
+from harness.witnesses.wire import DECLINED, Address, Upstream
 
 if TYPE_CHECKING:
     import psycopg
@@ -41,7 +41,6 @@ SEND_SECONDS: Final = 10.0
 DEADLOCK_MS: Final = 200  # of the first
 DEADLOCK_MORE_MS: Final = 100  # of each further one
 _BUFFER: Final = 1 << 18
-_DECLINED: Final = (80877103, 80877104)  # SSLRequest, GSSENCRequest
 _SYNC: Final = b"S\0\0\0\4"
 _LINES: Final = re.compile(r"\s*\n\s*")
 _FLUSH: Final = b"H\0\0\0\4"
@@ -51,7 +50,6 @@ _MADE: Final = """
     SELECT proname FROM pg_proc WHERE pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
     UNION SELECT viewname FROM pg_views WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
 """
-_MORE: Final[Mapping[Effect, int]] = {"local": 0, "read": 1, "write": 2}
 # What concerns the session alone: nobody notices it, and it takes neither a lock nor a snapshot.
 _OWN: Final = re.compile(
     r"(?:(?:SHOW|RESET|SAVEPOINT|RELEASE|DEALLOCATE|CLOSE)\b|SET\b(?! (?:TRANSACTION SNAPSHOT|CONSTRAINTS))|PREPARE\b(?! TRANSACTION))",
@@ -382,7 +380,7 @@ class _Session:
         """Take the untyped messages; gives what follows them."""
         while len(data) >= 8:
             length, code = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
-            if code in _DECLINED:
+            if code in DECLINED:
                 self.client.sendall(b"N")
                 data = data[8:]
                 continue
@@ -527,7 +525,7 @@ class _Session:
             return "write" if self._status == "I" and self._implicit == "write" else "local"
         if group.text is None:
             return "local"
-        return max((self._effect_of(text) for text in statements(group.text) or [""]), key=_MORE.__getitem__)
+        return max((self._effect_of(text) for text in statements(group.text) or [""]), key=MORE.__getitem__)
 
     def _effect_of(self, text: str) -> Effect:
         what, form = kind(text), shape(text)
@@ -617,10 +615,10 @@ class _Session:
         self.at_server = None
         ended = group.ready or group.error is not None or group.kind in ("commit", "rollback")
         if self._status == "I":
-            self._implicit = "local" if ended else max(self._implicit, group.effect, key=_MORE.__getitem__)
+            self._implicit = "local" if ended else max(self._implicit, group.effect, key=MORE.__getitem__)
             self._holds = "local"
         else:
-            self._holds = max(self._holds, self._implicit, group.effect, key=_MORE.__getitem__)
+            self._holds = max(self._holds, self._implicit, group.effect, key=MORE.__getitem__)
             self._implicit = "local"
         if group.text is not None or group.effect != "local" or group.error is not None:
             wrote = self._status == "I" and ended and group.error is None and group.effect == "write"

@@ -26,6 +26,7 @@ from harness.protocols import Effect, Held, Ran
 from harness.runners.search import Attempt, Diverged, Exhaustive, Given, Offer, Pct, Search, orders
 from harness.scenario import Client, Program
 from harness.turnstile import SPIN_SECONDS, Line
+from harness.witnesses.statement import Statement, StatementFile
 
 DRAIN_SECONDS: Final = 30.0
 DEADLOCK_SECONDS: Final = 10.0  # within which the database ends a deadlock
@@ -96,6 +97,15 @@ class _Worker:
         return self.busy and self.state == "blocked"
 
 
+def _on(connection: int, kind: str, shape: str) -> str:
+    """What a statement is called, with its connection where that is not the first."""
+    return f"{connection}: {shape}" if connection > 1 else shape or kind
+
+
+def _died(worker: _Worker) -> RunAbandoned:
+    return RunAbandoned(f"{worker.name} died in the middle of a schedule. See its log in the bundle.")
+
+
 class Workers:
     """The explored processes of a run. Raises `RunAbandoned` for one that dies, hangs, or cannot be held."""
 
@@ -159,9 +169,7 @@ class Workers:
 
     def held(self, process: str, connection: int, kind: str, shape: str, effect: Effect) -> None:
         """See `GateListener`."""
-        self._holds(
-            self._named[process], f"{connection}: {shape}" if connection > 1 else shape or kind, effect, inside=False
-        )
+        self._holds(self._named[process], _on(connection, kind, shape), effect, inside=False)
 
     def moves(self, process: str) -> None:
         """See `GateListener`."""
@@ -183,7 +191,7 @@ class Workers:
         except TimeoutError:
             raise
         except (EOFError, OSError):
-            raise RunAbandoned(f"{worker.name} died in the middle of a schedule. See its log in the bundle.") from None
+            raise _died(worker) from None
         worker.ran += [Ran(*each) for each in told["ran"]]
         worker.first = told["began"]
         if not told["open"]:  # whatever it held, it holds no more: who was refused may try again
@@ -194,8 +202,7 @@ class Workers:
             case "operation":
                 self._holds(worker, told["kind"], "write", inside=True)
             case "statement":
-                connection, kind, shape = told["at"]
-                self._holds(worker, f"{connection}: {shape}" if connection > 1 else shape or kind, "write", inside=True)
+                self._holds(worker, _on(*told["at"]), "write", inside=True)
             case "ready":
                 worker.state = "done"
             case "busy":
@@ -330,7 +337,7 @@ class Workers:
         try:
             worker.line.say(what)
         except OSError:
-            raise RunAbandoned(f"{worker.name} died in the middle of a schedule. See its log in the bundle.") from None
+            raise _died(worker) from None
 
     def _settle(self, *, until_one_moves: bool = False) -> None:
         """Wait until every worker has stopped, is blocked or has ended."""
@@ -364,11 +371,11 @@ class Workers:
                 "An operation that takes this long cannot be explored; look at the worker's log in the bundle, or raise "
                 "--option step_seconds."
             )
-        due = self._held.due()
         if len(running) == 1 and not self._held.own_files:  # nobody else can say anything
             with contextlib.suppress(TimeoutError):
                 self._hear(running[0], left)
             return
+        due = self._held.due()
         until, events = time.perf_counter() + SPIN_SECONDS, self._selector.select(0)
         while not events and time.perf_counter() < until:
             events = self._selector.select(0)
@@ -456,16 +463,13 @@ class Explorer:
     _started: float = 0.0
     _look_at: float = 0.0
 
-    def explore(
-        self, budget_seconds: float, seed: int, *, reduced: bool = True, stop_when_found: bool = False
-    ) -> Explored:
+    def explore(self, budget_seconds: float, seed: int, *, reduced: bool = True, stop_when_found: bool = False) -> None:
         """Try every schedule; where the budget is too small, spend the rest of it on random ones.
 
         Ctrl-C ends the search after the schedule at hand, and a second one at once.
         """
         with self._interruptible():
             self._explore(budget_seconds, seed, reduced=reduced, stop_when_found=stop_when_found)
-        return self.found
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -565,26 +569,14 @@ class Explorer:
         """Where an operation says that it failed, write down what its process committed: then it did happen, at least in part."""
         for place, worker in enumerate(self.workers.workers):
             if any(outcome == "fail" for _, outcome, *_ in schedule.answers[place]):
-                lines = [
-                    orjson.dumps(
-                        {
-                            "schedule": self._number,
-                            "process": worker.name,
-                            "connection": ran.connection,
-                            "t0": ran.committed_ns,
-                            "t1": ran.committed_ns,
-                            "kind": "write",
-                            "shape": ran.shape,
-                            "commits": True,
-                        },
-                        option=orjson.OPT_APPEND_NEWLINE,
-                    )
+                file = StatementFile(self.witness, worker.name)
+                file.write(
+                    Statement(ran.connection, at, "write", ran.shape, t1=at, commits=True, schedule=self._number)
                     for step in schedule.steps
                     for of, ran in step.ran
-                    if of == place and ran.committed_ns
-                ]
-                with (self.witness / f"{worker.name}.ndjson").open("ab") as file:
-                    file.writelines(lines)
+                    if of == place and (at := ran.committed_ns)
+                )
+                file.close()
 
     def _count(self, schedule: Schedule) -> None:
         found = self.found

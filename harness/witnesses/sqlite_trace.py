@@ -27,12 +27,12 @@ from itertools import chain, count
 from pathlib import Path
 from threading import RLock
 from time import monotonic_ns
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
 from harness.errors import UsageError
 from harness.history import StatementKind
 from harness.outcome import ErrorKind, sqlite_code
-from harness.protocols import Effect
+from harness.protocols import MORE, Effect
 from harness.turnstile import Turnstile
 from harness.witnesses.pools import watch_pools
 from harness.witnesses.shapes import kind, shape
@@ -56,10 +56,6 @@ _OWN_PRAGMA: Final = re.compile(  # what concerns the connection alone
     r"case_sensitive_like|defer_foreign_keys|journal_size_limit|threads|automatic_index|cell_size_check)\b",
     re.IGNORECASE,
 )
-
-# What a connection's transaction holds, the more the later. Names of `Effect`, as whoever ends a transaction lets go of just that.
-_Holds = Literal["local", "read", "write"]
-_MORE: Final[Mapping[_Holds, int]] = {"local": 0, "read": 1, "write": 2}
 
 
 class SqliteTrace:
@@ -128,7 +124,7 @@ class _Watch:
         self.users_callback: Callable[[str], object] | None = None
         self.listener = self.started  # kept: sqlite3 lets go of a callback that is exchanged while it runs
         self.listens = True
-        self.holds: _Holds = "local"  # nothing
+        self.holds: Effect = "local"  # what its transaction holds: whoever ends it lets go of just that
         self.attached = False  # it has more than one file
         self.timeout = 0.0  # seconds the busy handler would wait, where we do in its place
 
@@ -196,7 +192,7 @@ class _Watch:
         refused = statement.error is not None and statement.error[0] == "lock"
         if not in_transaction:
             self.holds = "local"
-        elif not refused and statement.kind in ("begin", "read", "write") and _MORE[effect] > _MORE[self.holds]:
+        elif not refused and statement.kind in ("begin", "read", "write") and MORE[effect] > MORE[self.holds]:
             self.holds = effect
         code = None if statement.error is None else statement.error[1] or "error"
         turnstile.ran(

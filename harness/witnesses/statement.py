@@ -30,6 +30,7 @@ class Statement:
     commits: bool = False
     error: tuple[ErrorKind, str | None] | None = None
     sql: str = ""
+    schedule: int = 0
 
 
 class StatementFile:
@@ -65,6 +66,8 @@ class StatementFile:
             "trips": seen.trips,
             "commits": seen.commits,
         }
+        if seen.schedule:
+            line["schedule"] = seen.schedule
         if seen.error is not None:
             line["error"] = {"kind": seen.error[0], "code": seen.error[1]}
         return line

@@ -46,7 +46,7 @@ _HELD: Final = 1 << 24  # bytes on their way in one direction, above which no mo
 _QUIET_SECONDS: Final = 0.002  # without a byte, after which what has passed is read and written
 _MOST_UNREAD: Final = 64  # pieces that have passed and are not yet read, while it is not quiet
 _MOST_UNREAD_BYTES: Final = 1 << 20
-_DECLINED: Final = (80877103, 80877104)  # SSLRequest, GSSENCRequest
+DECLINED: Final = (80877103, 80877104)  # SSLRequest, GSSENCRequest
 _CANCEL: Final = 80877102
 _ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
 _PROGRAM: Final = "from harness.witnesses.wire import serve; serve()"
@@ -532,7 +532,7 @@ class _Session:
         """Take the untyped messages: requests for encryption, which are declined, then a StartupMessage or CancelRequest."""
         while len(data) >= 8:
             length, code = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
-            if code in _DECLINED:
+            if code in DECLINED:
                 self._to_client.send(b"N", now, 2 * self._delay)
                 data = data[8:]
                 continue
