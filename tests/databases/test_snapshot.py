@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from harness.databases.postgres import Postgres, PostgresServer
 from harness.databases.sqlite import Sqlite
 from harness.errors import DatabaseUnavailable, RunAbandoned
 
+Kept = tuple[sqlite3.Connection, Callable[[], None]]
 SCHEMA = """
 CREATE TABLE jobs (id INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT);
 CREATE TABLE counts (n INT);
@@ -42,57 +43,52 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, 
         yield url, path
 
 
-def test_a_sqlite_file_is_put_back_under_an_open_connection(file: tuple[str, str], tmp_path: Path) -> None:
+@pytest.fixture
+def kept(file: tuple[str, str], tmp_path: Path) -> Iterator[Kept]:
+    """Another connection to the file, and what puts the file back."""
     url, path = file
     with (
         Sqlite(folder=tmp_path / "other").serve() as server,
         contextlib.closing(sqlite3.connect(path)) as other,
         server.snapshot(url) as restore,
     ):
-        for _ in range(3):
-            other.execute("UPDATE jobs SET state = 'done'")
-            other.execute("DELETE FROM pairs")
-            other.execute("DELETE FROM bare")
-            job = other.execute("INSERT INTO jobs (state) VALUES ('new')").lastrowid
-            other.commit()
-            assert job == 2  # the numbering is put back, too
-            restore()
-            assert other.execute("SELECT id, state FROM jobs").fetchall() == [(1, "ready")]
-            assert other.execute("SELECT n IN (0, 1) FROM counts").fetchall() == [(1,)]
-            assert other.execute("SELECT rowid, * FROM pairs").fetchall() == [(7, 1, "x")]
-            assert other.execute("SELECT * FROM bare").fetchall() == [(1, 2)]
+        yield other, restore
 
 
-def test_a_sqlite_file_whose_schema_was_changed_is_put_back_whole(file: tuple[str, str], tmp_path: Path) -> None:
-    url, path = file
-    with (
-        Sqlite(folder=tmp_path / "other").serve() as server,
-        contextlib.closing(sqlite3.connect(path)) as other,
-        server.snapshot(url) as restore,
-    ):
-        for _ in range(2):
-            other.execute("CREATE TABLE more (x)")
-            other.execute("DELETE FROM jobs")
-            other.commit()
-            restore()
-            assert other.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'more'").fetchall() == [(0,)]
-            assert other.execute("SELECT id FROM jobs").fetchall() == [(1,)]
-
-
-def test_a_sqlite_file_somebody_holds_a_lock_on_is_not_waited_for_for_ever(
-    file: tuple[str, str], tmp_path: Path
-) -> None:
-    url, path = file
-    with (
-        Sqlite(folder=tmp_path / "other").serve() as server,
-        contextlib.closing(sqlite3.connect(path)) as other,
-        server.snapshot(url) as restore,
-    ):
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(RunAbandoned, match="leave a transaction open"):
-            restore()
-        other.rollback()
+def test_a_sqlite_file_is_put_back_under_an_open_connection(kept: Kept) -> None:
+    other, restore = kept
+    for _ in range(3):
+        other.execute("UPDATE jobs SET state = 'done'")
+        other.execute("DELETE FROM pairs")
+        other.execute("DELETE FROM bare")
+        job = other.execute("INSERT INTO jobs (state) VALUES ('new')").lastrowid
+        other.commit()
+        assert job == 2  # the numbering is put back, too
         restore()
+        assert other.execute("SELECT id, state FROM jobs").fetchall() == [(1, "ready")]
+        assert other.execute("SELECT n IN (0, 1) FROM counts").fetchall() == [(1,)]
+        assert other.execute("SELECT rowid, * FROM pairs").fetchall() == [(7, 1, "x")]
+        assert other.execute("SELECT * FROM bare").fetchall() == [(1, 2)]
+
+
+def test_a_sqlite_file_whose_schema_was_changed_is_put_back_whole(kept: Kept) -> None:
+    other, restore = kept
+    for _ in range(2):
+        other.execute("CREATE TABLE more (x)")
+        other.execute("DELETE FROM jobs")
+        other.commit()
+        restore()
+        assert other.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'more'").fetchall() == [(0,)]
+        assert other.execute("SELECT id FROM jobs").fetchall() == [(1,)]
+
+
+def test_a_sqlite_file_somebody_holds_a_lock_on_is_not_waited_for_for_ever(kept: Kept) -> None:
+    other, restore = kept
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(RunAbandoned, match="leave a transaction open"):
+        restore()
+    other.rollback()
+    restore()
 
 
 POSTGRES = """
