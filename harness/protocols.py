@@ -149,6 +149,11 @@ class Ran:
     committed_ns: int = 0  # when it committed what may have been written, in monotonic nanoseconds; 0: it did not
 
 
+# What may befall an explored process: it is killed (SIGKILL) while it stops, or after its next statement has run and before it has the
+# answer; its connections are cut while it stops, or after its next statement has run, with the answer lost.
+Crash = Literal["killed", "killed-after", "cut", "cut-after"]
+
+
 class GateListener(Protocol):
     """Is told of explored processes by a gate."""
 
@@ -176,6 +181,10 @@ class Held(Protocol):
     def urls(self) -> Mapping[str, str]:
         """The URL each process must use."""
 
+    @property
+    def crashes(self) -> Sequence[Crash]:
+        """What may befall a process here."""
+
     def witness(self, turnstile: Any) -> Witness:
         """What a process must enter before its system is imported."""
 
@@ -187,6 +196,15 @@ class Held(Protocol):
 
     def allow(self, process: str) -> bool:
         """Let one statement of a process pass, the one that is held or else its next; whether one was held."""
+
+    def cut(self, process: str) -> None:
+        """End every connection of a process; returns when the database has undone what they had not committed."""
+
+    def holds(self, process: str) -> bool:
+        """Whether a transaction of a process holds anything, as far as is seen from outside."""
+
+    def cut_after(self, process: str) -> None:
+        """End the connection of a process's next statement when that has run, instead of answering."""
 
     def ran(self, process: str) -> Sequence[Ran]:
         """Give the statements of a process that ended since this was last asked."""

@@ -197,13 +197,14 @@ def broken_so_far(case: Case, place: Path) -> Mapping[str, Sequence[int]]:
 def context_of(case: Case, witness: Witness) -> dict[str, Any]:
     """What was promised and asked for: the `context` row that invariants read."""
     promise = case.subject.promise
+    lease = promise.lease_seconds and case.load.options.get("lease_seconds", promise.lease_seconds)
     return {
         "scenario": case.scenario.name,
         "system": case.subject.name,
         "database": case.database,
         "semantics": promise.semantics,
         "ordered": promise.ordered,
-        "lease_ns": None if promise.lease_seconds is None else int(promise.lease_seconds * 1e9),
+        "lease_ns": None if lease is None else int(lease * 1e9),
         "capabilities": list(promise.capabilities),
         "workers": case.load.workers,
         "jobs": case.load.jobs,
@@ -346,8 +347,8 @@ def schedules_covered(series: Mapping[str, Any]) -> dict[str, Any]:
     """What an exploration covered; nothing where the run was none.
 
     `schedules` tried, `exhausted` where those are all there are; `saved`, by reduction, of all there are (absent where they cannot be
-    counted); `preemptions`, up to which all were tried; `found_with`, the least probability of having found what takes that many
-    (`depth`) steps in a certain order.
+    counted); `preemptions`, up to which all were tried; `crash_points`, at which a worker was killed or cut off; `found_with`, the least
+    probability of having found what takes that many (`depth`) steps in a certain order.
     """
     for explored in series.get("exploration", []):
         stands_for, below = explored["stands_for"], explored["preemptions_below"]
@@ -356,6 +357,7 @@ def schedules_covered(series: Mapping[str, Any]) -> dict[str, Any]:
             "exhausted": explored["exhausted"],
             **({"saved": stands_for - explored["schedules"]} if stands_for else {}),
             **({"preemptions": below - 1} if below else {}),
+            **({"crash_points": explored["crash_points"]} if explored["crash_points"] else {}),
             **(
                 {"depth": explored["random"][-1]["depth"], "found_with": round(explored["random"][-1]["found_with"], 6)}
                 if explored["random"]
@@ -380,6 +382,8 @@ def replay_line(case: Case) -> str:
             continue
         if case.scenario.mode == "explore" and name == "budget":
             words += ["--budget", f"{value:g}"]
+        elif case.scenario.mode == "explore" and name == "crash":
+            words += ["--crash"] if value else []
         elif loaded and name in USER_OPTIONS:
             words += [f"--{name.replace('_', '-')}", *([] if value is True else [json.dumps(value)])]
         else:

@@ -70,6 +70,18 @@ class Client(Protocol):
     def fail(self, handles: Iterable[Handle]) -> Reply:
         """Give claimed jobs back; the handles of the reply are those accepted."""
 
+    def heartbeat(self, handles: Iterable[Handle]) -> Reply:
+        """Extend the leases of what was claimed; the handles of the reply are those still held."""
+
+    def recover(self) -> Reply:
+        """Make claimable again what was claimed by somebody whose lease has run out; the value of the reply is how many jobs."""
+
+    def let_pass(self, seconds: float, *, moved: bool) -> None:
+        """Let time pass for the whole run of an exploration: by moving its clock ahead, or by waiting."""
+
+    def ahead(self, seconds: float) -> AbstractContextManager[None]:
+        """Move the run's clock ahead for a while, unrecorded."""
+
     def offers(self, capability: str) -> bool:
         """Whether the system has this method."""
 
@@ -190,12 +202,12 @@ class Stage(Protocol):
         connections; else each has its own. Their figures are saved with the result. Raises `RunAbandoned` where nobody worked.
         """
 
-    def explore(self, prepare: Callable[[Stage, str], Sequence[Part]], quiet: Part) -> None:
+    def explore(self, prepare: Callable[[Stage, str], Sequence[Part]], *, moves_time: bool) -> None:
         """Have processes run their parts in every order their statements can have; in an exploration only.
 
-        `prepare` makes what every schedule begins with, in the process it is given, and gives the parts. `quiet` drains the queue after
-        each, held by nobody. Parts of the same program and arguments are alike but for their names. Raises `SystemUnusable` and
-        `RunAbandoned`.
+        `prepare` makes what every schedule begins with, in the process it is given, and gives the parts. The last of them comes after all
+        others, held by nobody, and drains the queue. With `moves_time`, a part may let time pass. Parts of the same program and arguments
+        are alike but for their names. Raises `SystemUnusable` and `RunAbandoned`.
         """
 
     def tell(

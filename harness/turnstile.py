@@ -9,10 +9,12 @@ to `harness.runners.explore` in JSON, one message a line, over a line of its own
                                           at all); free: without a stop
                        null                  end
                        "go"                  go on through one statement
+                       "die"                 go on through one statement, and be killed before its caller has the answer
                        "refuse"              let SQLite's refusal reach the program, as when its busy time-out is over
     from the process   {"stop":"ready", …}    the system is built
                        {"stop":"operation","kind":"claim", …}    before an operation
                        {"stop":"statement","at":[1,"write","UPDATE …"], …}    before a statement (SQLite; Postgres is held on the wire)
+                       {"stop":"dying", …}   before that
                        {"stop":"busy", …}    SQLite refused the statement as another has the lock; "go" tries again
                        {"stop":"done","answers":[…],"more":false, …}    the program has ended; more: its explored part has
 
@@ -23,6 +25,8 @@ anything. `effect` is local, read or write (`harness.protocols.Effect`).
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import threading
 import time
@@ -109,6 +113,7 @@ class Turnstile:
         self._turning = False  # within a schedule
         self._credit = 0  # statements that may pass
         self._begins = False  # the first operation may pass
+        self._dies = False  # after the next statement
         self._began = ""  # its kind
         self._ran: list[tuple[int, str, str, Effect, str | None, str, int]] = []
         self._answers: list[list[Any]] = []
@@ -128,6 +133,7 @@ class Turnstile:
         if told is None:
             return None
         self._turning, self._credit, self._begins = not told["free"], 1, not told["free"]
+        self._dies = told.get("die", False)
         self._thread = threading.get_ident()
         self._ran, self._answers = [], []
         return Told(told["schedule"], told["phase"])
@@ -179,6 +185,9 @@ class Turnstile:
         (self._open.add if holds else self._open.discard)(connection)
         if self._turning:
             self._ran.append((connection, kind, shape, effect, error, sql[:LONGEST_SQL], committed_ns))
+            if self._dies and effect != "local" and error is None:
+                self._stop("dying")
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def holding(self, connection: int) -> None:
         """Note that a connection holds its locks beyond its statement, as rows of it are still to be read."""
@@ -212,4 +221,5 @@ class Turnstile:
     def _hear(self) -> bool:
         told = self._line.hear()
         self._credit = 1
-        return bool(told == "go")
+        self._dies = told == "die"
+        return bool(told in ("go", "die"))

@@ -24,7 +24,7 @@ from selectors import EVENT_READ, BaseSelector
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.gates.values import bound, types_of
-from harness.protocols import MORE, Effect, GateListener, Held, Ran, Witness
+from harness.protocols import MORE, Crash, Effect, GateListener, Held, Ran, Witness
 from harness.turnstile import LONGEST_SQL
 from harness.witnesses.shapes import LONGEST_SHAPE, kind, shape, statements
 from harness.witnesses.unwatched import Unwatched
@@ -47,7 +47,9 @@ _FLUSH: Final = b"H\0\0\0\4"
 _BLOCKING: Final = "SELECT pid, pg_blocking_pids(pid) FROM unnest(%s::int[]) AS pid"
 # Functions and views that are not Postgres's own: what they do is not in the text of a SELECT.
 _MADE: Final = """
-    SELECT proname FROM pg_proc WHERE pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+    SELECT proname FROM pg_proc
+    WHERE pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+        AND pronamespace::regnamespace::text <> 'contend_clock'
     UNION SELECT viewname FROM pg_views WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
 """
 # What concerns the session alone: nobody notices it, and it takes neither a lock nor a snapshot.
@@ -105,6 +107,7 @@ class _OnTheWire:
     """See `harness.protocols.Held`."""
 
     own_files = True
+    crashes: Sequence[Crash] = ("killed", "cut", "cut-after")
 
     def __init__(
         self,
@@ -129,6 +132,7 @@ class _OnTheWire:
         self._ran: dict[str, list[Ran]] = {name: [] for name in urls}
         self._probe_at = 0.0
         self._gap = FIRST_PROBE_SECONDS
+        self.losing: set[str] = set()  # processes whose next statement is not answered
 
     def witness(self, turnstile: Any) -> Witness:  # noqa: ARG002  # all is seen from outside
         """Nothing: a process is held from outside."""
@@ -159,6 +163,7 @@ class _OnTheWire:
     def turn(self, *, on: bool) -> None:
         """Begin or end holding statements back; nobody has anything left over from before."""
         self.turning = on
+        self.losing.clear()
         if on and self.made is None:
             self.made = frozenset(name.lower() for (name,) in self._probe.execute(_MADE))
         for name, session in self.sessions.items():
@@ -183,6 +188,19 @@ class _OnTheWire:
                 session.advance()
                 return True
         return False
+
+    def cut(self, process: str) -> None:
+        """End every connection of a process; see `harness.protocols.Held`."""
+        for session in [*self.sessions[process]]:
+            session.cut()
+
+    def holds(self, process: str) -> bool:
+        """Whether a transaction of a process holds anything; see `harness.protocols.Held`."""
+        return any(session.holding for session in self.sessions[process])
+
+    def cut_after(self, process: str) -> None:
+        """Lose the next answer; see `harness.protocols.Held`."""
+        self.losing.add(process)
 
     def pays(self, process: str) -> bool:
         """Whether a statement of a process may pass now."""
@@ -322,6 +340,7 @@ class _Session:
         self._portals: dict[bytes, tuple[str, bytes, bytes]] = {}  # these, and the values bound to it
         self._status = ""
         self._failed = False  # the server skips all until it reads a Sync
+        self._lost_after: _Group | None = None  # the statement that is not answered
         self._withheld = b""  # the last answer to a translated Query: the server gives it once it has committed
         self._holds: Effect = "local"  # the transaction block
         self._implicit: Effect = "local"  # the transaction that ends with the next Sync
@@ -362,6 +381,15 @@ class _Session:
             place += size
         del unread[:place]
         take(messages)
+
+    @property
+    def holding(self) -> bool:
+        """Whether its transaction holds anything that others could notice."""
+        return self._status not in ("", "I") or self._implicit != "local"
+
+    def cut(self) -> None:
+        """End both connections, and let the process notice. What the server's held is free then."""
+        self._lost(self.client)
 
     def _lost(self, end: socket.socket) -> None:
         """One end has ended, and so does the other. What the server's held is free once it has ended itself."""
@@ -510,6 +538,9 @@ class _Session:
         if group.text is not None or group.ready:
             self.at_server = group
             self._gate.begun()
+            if group.effect != "local" and self.process in self._gate.losing:
+                self._gate.losing.discard(self.process)
+                self._lost_after = group
         self._tell_server(messages)
 
     def _to_translate(self, group: _Group) -> bool:
@@ -546,6 +577,10 @@ class _Session:
 
     def _answered(self, messages: list[tuple[int, bytes]]) -> None:
         out = b"".join([self._answer(what, message) for what, message in messages])
+        if self._lost_after is not None:
+            if self.at_server is not self._lost_after:
+                self.cut()
+            return
         if out:
             with suppress(OSError):  # the client is gone
                 self.client.sendall(out)

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from types import FrameType, TracebackType
@@ -21,8 +21,10 @@ from typing import Any, Final, Literal, Self
 
 import orjson
 
+from harness.clock import WorldClock
 from harness.errors import RunAbandoned
-from harness.protocols import Effect, Held, Ran
+from harness.protocols import Crash, Effect, Held, Ran
+from harness.recorder import Recorder
 from harness.runners.search import Attempt, Diverged, Exhaustive, Given, Offer, Pct, Search, orders
 from harness.scenario import Client, Program
 from harness.turnstile import SPIN_SECONDS, Line
@@ -36,6 +38,14 @@ OUTCOMES_KEPT: Final = 50
 REPEATS: Final = 10  # of a schedule before it is reported
 FIRST_LOOK_SECONDS: Final = 0.2  # after the search began; then at ever longer intervals
 DEPTHS: Final = (2, 3)  # of bugs looked for at random, where there are too many schedules for all
+REPLACE_SECONDS: Final = 30.0  # within which a process that was killed has been started anew
+KILLED: Final[list[Any]] = ["killed", "info", [], None, ""]  # in the place of a worker's answers
+SAID: Final[Mapping[Crash, str]] = {
+    "killed": "killed before",
+    "killed-after": "killed after",
+    "cut": "connection cut before",
+    "cut-after": "answer lost of",
+}
 SHARE_OF_ALL: Final = 0.5  # of the budget, for which all are tried before that
 
 
@@ -90,6 +100,8 @@ class _Worker:
     answers: Any = None
     more: bool = False  # the rest of its program is still to be run
     problem: str = ""
+    open: bool = False  # a transaction of it holds something, as far as its turnstile knows
+    dead: bool = False  # it was killed in this schedule
 
     @property
     def refused(self) -> bool:
@@ -118,13 +130,25 @@ class Workers:
         held: Held,
         quiet: Line,
         step_seconds: float,
+        clock: WorldClock | None = None,
+        fate: Fate | None = None,
     ) -> None:
-        """`quiet` is the line to the process that drains the queue; within `step_seconds` one that was let on stops or is blocked."""
+        """`quiet` is the line to the process that drains the queue; within `step_seconds` one that was let on stops or is blocked.
+
+        `clock` is theirs, where they may move it. With `fate`, something befalls one of them in each schedule.
+        """
         self.workers = [_Worker(name, lines[name], twins[name]) for name in names]
         self._named = {worker.name: worker for worker in self.workers}
         self._held = held
         self._quiet = quiet
         self._step_seconds = step_seconds
+        self._clock = clock
+        self._fate = fate
+
+    @property
+    def crashes(self) -> bool:
+        """Whether something befalls one of them in each schedule."""
+        return self._fate is not None
 
     def __enter__(self) -> Self:
         self._selector = DefaultSelector()
@@ -193,7 +217,7 @@ class Workers:
         except (EOFError, OSError):
             raise _died(worker) from None
         worker.ran += [Ran(*each) for each in told["ran"]]
-        worker.first = told["began"]
+        worker.first, worker.open = told["began"] or worker.first, told["open"]
         if not told["open"]:  # whatever it held, it holds no more: who was refused may try again
             for other in self.workers:
                 if other.busy and other.state == "blocked" and other is not worker:
@@ -205,6 +229,8 @@ class Workers:
                 self._holds(worker, _on(*told["at"]), "write", inside=True)
             case "ready":
                 worker.state = "done"
+            case "dying":
+                self._kill(worker)
             case "busy":
                 worker.state, worker.busy, worker.inside = "blocked", True, True
             case "done":
@@ -247,6 +273,8 @@ class Workers:
                 for place, worker in enumerate(self.workers)
                 if worker.state == "held"
             ]
+            if self._fate is not None and not any(offer.victim is not None for offer in chosen):
+                offers += [crash for offer in offers for crash in self._crashes(offer)]
             if not offers:
                 if all(worker.state == "done" for worker in self.workers):
                     break
@@ -254,7 +282,9 @@ class Workers:
                 continue
             try:
                 place = offers[0].worker if diverged else attempt.choose(offers)
-                step = self._let(self.workers[place], place)
+                offer = next(offer for offer in offers if offer.worker == place)
+                worker = self.workers[offer.process]
+                step = self._let(worker, place) if offer.victim is None else self._befall(worker, offer, number)
                 waited = waited or step is None or bool(step.blocked_by)
                 if step is None:
                     attempt.refused() if not diverged else None
@@ -265,7 +295,7 @@ class Workers:
             if not diverged:
                 attempt.took()
             steps.append(step)
-            chosen.append(next(offer for offer in offers if offer.worker == place))
+            chosen.append(offer)
             if len(steps) > MOST_STEPS:
                 raise RunAbandoned(
                     f"A schedule had not ended after {MOST_STEPS} steps: an operation of the system seems to try again for ever. "
@@ -282,6 +312,9 @@ class Workers:
                 self._settle()
                 answers.append(worker.answers)
         answers.append(self._drain(number))
+        for worker in self.workers:
+            if worker.dead:
+                self._replace(worker)
         problem = next((f"{w.name}: {w.problem}" for w in self.workers if w.problem), "")
         if problem:
             raise RunAbandoned(problem)
@@ -293,15 +326,89 @@ class Workers:
             worker.state, worker.fresh, worker.busy = "held", True, False
             worker.what, worker.effect, worker.inside = worker.first, "write", True
             worker.ran, worker.answers, worker.more, worker.blocked_by = [], None, False, ()
+            worker.open = False
             worker.begin = {"schedule": number, "phase": "main", "free": False}
+        if self._clock is not None:
+            self._clock.reset()
 
-    def _let(self, worker: _Worker, place: int) -> Step | None:
+    def _crashes(self, offer: Offer) -> Iterator[Offer]:
+        """What may befall the worker of an offer now. Before its first statement there is nothing to lose."""
+        worker = self.workers[offer.worker]
+        free = not worker.open and not self._held.holds(
+            worker.name
+        )  # then all that its death does is that it goes no further
+        for number, crash in enumerate(self._held.crashes, 1):
+            after = crash.endswith("after")
+            if after or not worker.fresh:
+                yield Offer(
+                    number * len(self.workers) + offer.worker,
+                    f"{SAID[crash]} {offer.what}",
+                    "local" if free and crash == "killed" else "write",
+                    offer.fresh,
+                    number * len(self.workers) + offer.twin,
+                    victim=offer.worker,
+                )
+
+    def _befall(self, worker: _Worker, offer: Offer, number: int | None) -> Step | None:
+        """Have something befall a worker, until all others have stopped again; None where it was refused a lock instead."""
+        assert self._fate is not None  # noqa: S101  # who offered it has it
+        crash = self._held.crashes[offer.worker // len(self.workers) - 1]
+        self._fate.number = number
+        match crash:
+            case "killed":
+                self._kill(worker)
+                self._settle()
+                return Step(offer.process, offer.what, self._ran())
+            case "killed-after":
+                return self._let(worker, offer.process, offer.what, go="die")
+            case "cut":
+                self._fate.befell("cut", worker.name)
+                self._held.cut(worker.name)
+                return self._let(worker, offer.process, offer.what) if worker.inside else self._went_on(worker, offer)
+            case "cut-after":
+                self._held.cut_after(worker.name)
+                step = self._let(worker, offer.process, offer.what)
+                self._fate.befell("cut", worker.name)
+                return step
+
+    def _went_on(self, worker: _Worker, offer: Offer) -> Step:
+        worker.state, worker.fresh = "running", False
+        self._settle()
+        return Step(offer.process, offer.what, self._ran())
+
+    def _kill(self, worker: _Worker) -> None:
+        """Kill a worker; what it held is free then."""
+        assert self._fate is not None  # noqa: S101  # only then
+        self._fate.befell("kill", worker.name)
+        self._selector.unregister(worker.line.fileno())
+        worker.line.close()
+        self._held.cut(worker.name)
+        worker.state, worker.dead, worker.answers, worker.busy = "done", True, [KILLED], False
+        for other in self.workers:
+            if other.busy and other.state == "blocked":
+                other.state = "held"
+
+    def _replace(self, worker: _Worker) -> None:
+        """Have a killed worker started anew, and wait until it has built its system."""
+        assert self._fate is not None  # noqa: S101  # as above
+        worker.line, worker.state, worker.dead = self._fate.replace(worker.name), "starting", False
+        self._selector.register(worker.line.fileno(), EVENT_READ, lambda worker=worker: self._hear(worker))
+        deadline = time.monotonic() + REPLACE_SECONDS
+        while worker.state == "starting":
+            if time.monotonic() > deadline:
+                raise RunAbandoned(
+                    f"{worker.name}, killed on purpose, did not start again within {REPLACE_SECONDS:g} s. See its log in the bundle."
+                )
+            for key, _ in self._selector.select(max(0.0, deadline - time.monotonic())):
+                key.data()
+
+    def _let(self, worker: _Worker, place: int, said: str = "", *, go: str = "go") -> Step | None:
         """Let a worker on through one statement, until all have stopped again; None where it was refused a lock."""
         what, worker.blocked_by, worker.waiting = worker.what, (), ""
         fresh, effect = worker.fresh, worker.effect
         worker.state = "running"
         if not self._held.allow(worker.name) or worker.inside:
-            self._tell(worker, worker.begin or "go")
+            self._tell(worker, {**worker.begin, "die": go == "die"} if worker.begin else go)
             worker.begin = None
         worker.fresh = False
         self._settle()
@@ -309,7 +416,7 @@ class Workers:
             worker.what, worker.fresh, worker.effect = what, fresh, effect
             return None
         worker.busy = False
-        return Step(place, what, self._ran(), worker.blocked_by, worker.waiting)
+        return Step(place, said or what, self._ran(), worker.blocked_by, worker.waiting)
 
     def _ran(self) -> tuple[tuple[int, Ran], ...]:
         """Take what has run since this was last asked."""
@@ -317,6 +424,12 @@ class Workers:
         for place, worker in enumerate(self.workers):
             ended += [(place, ran) for ran in (*worker.ran, *self._held.ran(worker.name))]
             worker.ran = []
+        ahead = self._clock.ahead.value if self._clock is not None else 0
+        if ahead:  # what is recorded has the time of the moved clock
+            ended = [
+                (place, replace(ran, committed_ns=ran.committed_ns + ahead) if ran.committed_ns else ran)
+                for place, ran in ended
+            ]
         return tuple(ended)
 
     def _unblock(self) -> Step:
@@ -410,6 +523,28 @@ class Workers:
         return told["answers"]
 
 
+@dataclass
+class Fate:
+    """What befalls the workers of an exploration: an operation of `nemesis` that names the worker.
+
+    `kill` kills a process; `replace` has one in its place build its system, and gives its line.
+    """
+
+    nemesis: Recorder
+    kill: Callable[[str], None]
+    replace: Callable[[str], Line]
+    number: int | None = None  # of the schedule
+
+    def befell(self, kind: Literal["kill", "cut"], name: str) -> None:
+        """Kill the process, if it is that, and write down what befell it."""
+        self.nemesis.schedule = self.number
+        op = self.nemesis.invoke(kind, "main", jobs=[name], requested=1)
+        if kind == "kill":
+            self.kill(name)
+        self.nemesis.ok(op, jobs=[name])
+        self.nemesis.schedule = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Replay:
     """A schedule to be carried out again: the invariant it broke, who was let on at each choice, and what each was about to do."""
@@ -442,6 +577,8 @@ class Explored:
     )  # of each schedule that is not redundant, by number
     # What the workers' operations came to, but for the names of workers that run the same program → schedules that came to it.
     outcomes: Counter[bytes] = field(default_factory=Counter)
+    # What befell which worker before or after which of its own steps, counted from 1.
+    crash_points: set[tuple[int, str, int]] = field(default_factory=set)
 
 
 # Judges what was recorded so far: for each invariant that is broken, the schedules that break it.
@@ -501,14 +638,14 @@ class Explorer:
         if every.left and not over:
             self.say(f"{self.found.schedules:,} schedules, and not all: going on with random ones")
             for number, depth in enumerate(DEPTHS, 1):
-                search = Pct(len(self.workers.workers), self.found.longest, depth, seed)
+                search = Pct(len(self.workers.workers), self.found.longest, depth, seed, crashes=self.workers.crashes)
                 share = SHARE_OF_ALL + (1 - SHARE_OF_ALL) * number / len(DEPTHS)
                 self._try(search, until=self._started + share * budget_seconds, stop=stop_when_found)
                 self.found.random.append({"depth": depth, "schedules": search.tried, "found_with": search.found_with})
-        if every.left:
+        if every.left or self.workers.crashes:
             self.found.stands_for = None
         self.found.seconds = time.monotonic() - self._started
-        moved = {offer.worker for chosen in self.found.chosen.values() for offer in chosen}
+        moved = {offer.process for chosen in self.found.chosen.values() for offer in chosen}
         self.found.idle = [worker.name for place, worker in enumerate(self.workers.workers) if place not in moved]
 
     def replay(self, given: Replay) -> list[dict[str, Any]]:
@@ -563,6 +700,7 @@ class Explorer:
         self._testify(schedule)
         if not schedule.redundant:
             self.found.chosen[self._number] = schedule.chosen
+            self.found.crash_points.update(_crash_points(schedule))
         return schedule
 
     def _testify(self, schedule: Schedule) -> None:
@@ -591,7 +729,7 @@ class Explorer:
         )
         found.outcomes[b"[" + b",".join(answers for _, answers in alike) + b"]"] += 1
         found.longest = max(found.longest, len(schedule.chosen))
-        if found.stands_for is not None:
+        if found.stands_for is not None and not self.workers.crashes:
             number = orders(schedule.chosen)
             found.stands_for = None if number is None else found.stands_for + number
 
@@ -629,6 +767,14 @@ class Explorer:
             {"invariant": name, "schedule": min(schedules), "schedules": len(schedules), **repeated[min(schedules)]}
             for name, schedules in broken.items()
         ]
+
+
+def _crash_points(schedule: Schedule) -> Iterator[tuple[int, str, int]]:
+    """Give what befell a worker: which, what, and at which of its own steps, counted from 1."""
+    for place, offer in enumerate(schedule.chosen):
+        if offer.victim is not None:
+            before = sum(earlier.worker == offer.victim for earlier in schedule.chosen[:place])
+            yield offer.victim, next(said for said in SAID.values() if offer.what.startswith(said)), before + 1
 
 
 def repeat(
@@ -719,6 +865,7 @@ def told(found: Explored) -> dict[str, Any]:
         "stands_for": found.stands_for,
         "preemptions_below": found.preemptions_below,
         "longest": found.longest,
+        "crash_points": len(found.crash_points),
         "random": found.random,
         "diverged": found.diverged[:3],
         "divergences": len(found.diverged),

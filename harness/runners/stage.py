@@ -14,13 +14,14 @@ from typing import Any
 
 import orjson
 
+from harness.clock import WorldClock
 from harness.errors import RunAbandoned, SystemUnusable
 from harness.history import Phase
 from harness.processes import CONTEXT, Birth, Crew, Source
 from harness.protocols import Gate, Promise, Server, ServiceFactory, Witness
 from harness.recorder import Recorder
 from harness.runners import apart
-from harness.runners.explore import Explorer, Look, Recall, Replay, Workers, doubts, explored, told
+from harness.runners.explore import Explorer, Fate, Look, Recall, Replay, Workers, doubts, explored, told
 from harness.runners.load import Crowd, Order, figures, problems, processes_for
 from harness.scenario import Answer, Load, Part, Profile, Program, Stage
 from harness.turnstile import Line, Turnstile
@@ -66,6 +67,7 @@ class RealStage:
         systems: Mapping[str, str] | None = None,
         apart: bool = False,
         lent: Sequence[str] = (),
+        clock: WorldClock | None = None,
     ) -> None:
         """Start processes; see `harness.scenario.Stage`."""
         while len(self._urls) < (len(cast) if apart else 1):
@@ -106,6 +108,7 @@ class RealStage:
                     seed=self.load.seed,
                     tally=tally,
                     slot=place,
+                    clock=clock,
                 )
             )
 
@@ -144,11 +147,17 @@ class RealStage:
         if not self.series["load"]["operations"]:
             raise RunAbandoned("No user did anything, so there is nothing to judge. See logs/ of the result.")
 
-    def explore(self, prepare: Callable[[Stage, str], Sequence[Part]], quiet: Part) -> None:
+    @property
+    def crashes(self) -> bool:
+        """Whether something befalls a worker in each schedule of an exploration."""
+        return bool(self.load.options.get("crash"))
+
+    def explore(self, prepare: Callable[[Stage, str], Sequence[Part]], *, moves_time: bool) -> None:
         """Have processes run their parts in every order; see `harness.scenario.Stage`."""
         assert self.gate is not None and self.look is not None  # noqa: S101, PT018  # only an exploration asks for it
-        self.start({"setup": "setup"})
-        parts = prepare(self, "setup")
+        clock = self._movable_clock() if moves_time else None
+        self.start({"setup": "setup"}, clock=clock)
+        *parts, quiet = prepare(self, "setup")
         self.end(["setup"])
         recall = Recall(self.crew.folder / "events" / "setup.ndjson")
         url, names = self._urls[0], [part.name for part in parts]
@@ -156,9 +165,9 @@ class RealStage:
         with ExitStack() as stack:
             held = stack.enter_context(self.gate.guard(url, names))
             restore = stack.enter_context(self.server.snapshot(url))
-            lines = {}
-            for part in (*parts, quiet):
-                lines[part.name], far = Line.pair()
+
+            def bear(part: Part) -> Line:
+                line, far = Line.pair()
                 turnstile = Turnstile(far)
                 self.crew.start(
                     Birth(
@@ -173,18 +182,43 @@ class RealStage:
                         tally=CONTEXT.RawArray("q", 1),
                         slot=0,
                         turnstile=turnstile,
+                        clock=clock,
                     )
                 )
                 far.close()
-            self.crew.begin(
-                [
-                    Part(p.name, explored, {"program": p.program, "arguments": dict(p.arguments)})
-                    for p in (*parts, quiet)
-                ]
-            )
+                return line
+
+            def begin(parts: Sequence[Part]) -> None:
+                self.crew.begin(
+                    [Part(p.name, explored, {"program": p.program, "arguments": dict(p.arguments)}) for p in parts]
+                )
+
+            named = {part.name: part for part in parts}
+            born: dict[str, Line] = {}  # in the place of one that was killed, while its schedule goes on
+
+            def kill(name: str) -> None:
+                self.crew.kill(name)
+                born[name] = bear(named[name])
+
+            def replace(name: str) -> Line:
+                begin([named[name]])
+                return born.pop(name)
+
+            lines = {part.name: bear(part) for part in (*parts, quiet)}
+            begin([*parts, quiet])
             twins = {part.name: alike.index((part.program, dict(part.arguments))) for part in parts}
             step_seconds = self.load.options["step_seconds"]
-            with Workers(names, lines, twins, held=held, quiet=lines[quiet.name], step_seconds=step_seconds) as workers:
+            fate = Fate(self._nemesis_at_work(), kill, replace) if self.crashes else None
+            with Workers(
+                names,
+                lines,
+                twins,
+                held=held,
+                quiet=lines[quiet.name],
+                step_seconds=step_seconds,
+                clock=clock,
+                fate=fate,
+            ) as workers:
                 failed = workers.start({name: self.crew.fileno(name) for name in lines}, within=BUILD_SECONDS)
                 if failed:
                     (answer,) = self.crew.gather([failed], within=0)
@@ -241,9 +275,7 @@ class RealStage:
 
     def kill(self, name: str, *, inside: str | None = None, after_seconds: float = 0.0) -> None:
         """SIGKILL a process; its death is an operation of `nemesis` that names it. See `harness.scenario.Stage`."""
-        if self._nemesis is None:
-            self._nemesis = Recorder(self.crew.folder / "events" / "nemesis.ndjson", "nemesis", "nemesis")
-            self.stack.callback(self._nemesis.end)
+        self._nemesis_at_work()
         if inside is None:
             self._kill(name)
             return
@@ -260,6 +292,18 @@ class RealStage:
         raise RunAbandoned(
             f"{name} was not met in an operation `{inside}` within {INSIDE_SECONDS:g} s, to be killed in it."
         )
+
+    def _movable_clock(self) -> WorldClock:
+        self._urls.append(self.stack.enter_context(self.server.fresh()))
+        clock = WorldClock(CONTEXT.RawValue("q", 0), self._urls[0])
+        clock.prepare()
+        return clock
+
+    def _nemesis_at_work(self) -> Recorder:
+        if self._nemesis is None:
+            self._nemesis = Recorder(self.crew.folder / "events" / "nemesis.ndjson", "nemesis", "nemesis")
+            self.stack.callback(self._nemesis.end)
+        return self._nemesis
 
     def _kill(self, name: str) -> None:
         assert self._nemesis is not None  # noqa: S101  # made by `kill`

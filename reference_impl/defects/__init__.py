@@ -15,8 +15,10 @@ from reference_impl.defects.progress_lost_final import PostgresLostFinal, Sqlite
 from reference_impl.defects.progress_stale_overwrite import PostgresStaleOverwrite, SqliteStaleOverwrite
 from reference_impl.defects.progress_throttled_too_long import PostgresThrottledTooLong, SqliteThrottledTooLong
 from reference_impl.defects.silent_single_worker import SilentSingleWorker
+from reference_impl.defects.state_only_fence import PostgresStateOnlyFence, SqliteStateOnlyFence
 from reference_impl.defects.too_many_variables import PostgresTooManyVariables, SqliteTooManyVariables
 from reference_impl.defects.torn_status import PostgresTornStatus, SqliteTornStatus
+from reference_impl.defects.unfenced_completion import PostgresUnfencedCompletion, SqliteUnfencedCompletion
 from reference_impl.queue import Queue
 
 
@@ -108,6 +110,20 @@ _TABLE: Final = (
         bug="A run is committed before its jobs.",
         seen_in="hero_proc#128, radis#276",
         caught_by={"atomic-submit": "submit-atomic"},
+    ),
+    Defect(
+        "unfenced-completion",
+        _both(SqliteUnfencedCompletion, PostgresUnfencedCompletion),
+        bug="Completes by id only, whosever the job is now.",
+        seen_in="Cloacina T-0481, dbos#773",
+        caught_by={"claim-recovery": "fenced-completion"},
+    ),
+    Defect(
+        "state-only-fence",
+        _both(SqliteStateOnlyFence, PostgresStateOnlyFence),
+        bug="Completes what is running, though it is the successor's attempt.",
+        seen_in="River, pg-boss (by reading)",
+        caught_by={"claim-recovery": "fenced-completion"},
     ),
     Defect(
         "torn-status",

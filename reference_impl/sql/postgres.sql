@@ -421,3 +421,17 @@ DELETE FROM runs WHERE id = %(id)s::bigint AND NOT EXISTS (SELECT FROM jobs WHER
 UPDATE jobs SET progress = (change.triple ->> 2)::double precision
 FROM json_array_elements(%(changes)s::json) AS change (triple)
 WHERE jobs.id = (change.triple ->> 0)::bigint
+
+-- name: complete_unfenced
+-- WRONG: finishes the jobs of a JSON array of [job, token] whosever they are now.
+UPDATE jobs SET status = 'done', due_at = NULL
+FROM json_array_elements(%(handles)s::json) AS handle (pair)
+WHERE jobs.id = (handle.pair ->> 0)::bigint
+RETURNING jobs.id, (handle.pair ->> 1)::bigint
+
+-- name: complete_running
+-- WRONG: as complete, of any job that is running, though another claim of it may be.
+UPDATE jobs SET status = 'done', due_at = NULL
+FROM json_array_elements(%(handles)s::json) AS handle (pair)
+WHERE jobs.id = (handle.pair ->> 0)::bigint AND jobs.status = 'running'
+RETURNING jobs.id, (handle.pair ->> 1)::bigint

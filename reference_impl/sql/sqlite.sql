@@ -287,3 +287,15 @@ DELETE FROM runs WHERE id = :id AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.ru
 UPDATE jobs SET progress = change.fraction
 FROM (SELECT json_extract(value, '$[0]') AS job, json_extract(value, '$[2]') AS fraction FROM json_each(:changes)) AS change
 WHERE jobs.id = change.job
+
+-- name: complete_unfenced
+-- WRONG: finishes the jobs of a JSON array of [job, token] whosever they are now.
+UPDATE jobs SET status = 'done', due_at = NULL
+WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:handles))
+RETURNING id, (SELECT json_extract(value, '$[1]') FROM json_each(:handles) WHERE json_extract(value, '$[0]') = jobs.id)
+
+-- name: complete_running
+-- WRONG: as complete, of any job that is running, though another claim of it may be.
+UPDATE jobs SET status = 'done', due_at = NULL
+WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:handles)) AND status = 'running'
+RETURNING id, (SELECT json_extract(value, '$[1]') FROM json_each(:handles) WHERE json_extract(value, '$[0]') = jobs.id)

@@ -57,6 +57,13 @@ def _row(queue: Queue, job: int) -> dict[str, Any]:
     return next(row for row in queue.status_all() if row["job"] == job)
 
 
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def _one(queue: Queue) -> Claim:
     queue.enqueue([{}])
     (claim,) = queue.claim("w0", 1)
@@ -249,14 +256,11 @@ def test_the_heartbeat_notices_what_was_lost_and_outlives_an_error(make: Make) -
     claim, kept = _one(queue), _one(queue)
     with queue.keep_alive("w0", [claim, kept]) as alive:
         assert other.fail("w1", [claim]) == [claim]
-        while not alive.lost:
-            time.sleep(0.005)
+        _until(lambda: bool(alive.lost))
         _run(other, "ALTER TABLE jobs RENAME TO hidden")
-        while alive.error is None:
-            time.sleep(0.005)
+        _until(lambda: alive.error is not None)
         _run(other, "ALTER TABLE hidden RENAME TO jobs")
-        while alive.error is not None:
-            time.sleep(0.005)
+        _until(lambda: alive.error is None)
     assert (alive.held, alive.lost) == ((kept,), (claim,))
 
 
