@@ -21,6 +21,7 @@ from harness.protocols import Gate, Promise, Server, ServiceFactory, Witness
 from harness.recorder import Recorder
 from harness.runners import apart
 from harness.runners.explore import Explorer, Look, Recall, Replay, Workers, doubts, explored, told
+from harness.runners.isolation import export
 from harness.runners.load import Crowd, Order, figures, problems, processes_for
 from harness.scenario import Answer, Load, Part, Profile, Program, Stage
 from harness.turnstile import Line, Turnstile
@@ -184,7 +185,7 @@ class RealStage:
             )
             twins = {part.name: alike.index((part.program, dict(part.arguments))) for part in parts}
             step_seconds = self.load.options["step_seconds"]
-            with Workers(names, lines, twins, held=held, quiet=lines[quiet.name], step_seconds=step_seconds) as workers:
+            with Workers(names, lines, twins, held=held, quiet=quiet.name, step_seconds=step_seconds) as workers:
                 failed = workers.start({name: self.crew.fileno(name) for name in lines}, within=BUILD_SECONDS)
                 if failed:
                     (answer,) = self.crew.gather([failed], within=0)
@@ -201,6 +202,12 @@ class RealStage:
                         self.series["schedules"] = explorer.report()
                     else:
                         self.series["schedules"] = explorer.replay(self.replay)
+                    self.series["schedules"] = export(
+                        self.series["schedules"],
+                        lambda: (restore(), self.server.dump(url))[1],
+                        self.folder,
+                        f"{self.scenario} with {self.source.shown}, explored",
+                    )
                 finally:
                     recall.end()
                     self.series["exploration"] = [told(explorer.found)]
