@@ -47,15 +47,21 @@ class Line:
 
 
 def export(
-    schedules: Sequence[Mapping[str, Any]], dump: Callable[[], Dump | None], folder: Path, title: str
+    schedules: Sequence[Mapping[str, Any]],
+    restore: Callable[[], None],
+    dump: Callable[[], Dump | None],
+    folder: Path,
+    title: str,
 ) -> list[dict[str, Any]]:
     """Write a spec of each schedule into the folder; give the schedules with the `spec`'s path, or else why there is `no_spec`.
 
-    `schedules` are as `explore.repeat` gives them. Where there is nothing to dump, neither is said.
+    `schedules` are as `explore.repeat` gives them; `restore` puts the database back as it was before each. Where `dump` tells nothing,
+    neither is said.
     """
     if not schedules:
         return []
     try:
+        restore()
         made = dump()
     except ContendError as error:
         return [{**each, "no_spec": str(error)} for each in schedules]

@@ -204,7 +204,8 @@ class RealStage:
                         self.series["schedules"] = explorer.replay(self.replay)
                     self.series["schedules"] = export(
                         self.series["schedules"],
-                        lambda: (restore(), self.server.dump(url))[1],
+                        restore,
+                        lambda: self.server.dump(url),
                         self.folder,
                         f"{self.scenario} with {self.source.shown}, explored",
                     )
