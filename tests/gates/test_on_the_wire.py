@@ -809,6 +809,45 @@ def test_a_statement_is_told_with_its_values_and_says_the_same_again(
             assert str(again) == str(given[0][2])
 
 
+TRANSACTIONS: dict[str, tuple[Program, list[tuple[str, bool]]]] = {
+    "a write": (
+        autocommit("UPDATE t SET n = %s", parameters=[-1]),
+        [("UPDATE t SET n = (-1)", True), ("COMMIT", False)],
+    ),
+    "a read": (autocommit("SELECT n FROM t"), [("SELECT n FROM t", False)]),
+    "an error": (autocommit("UPDATE t SET n = NULL"), [("UPDATE t SET n = NULL", False)]),
+    "a block": (
+        in_block("UPDATE t SET n = 2 -- two", "UPDATE t SET n = NULL"),
+        [
+            ("BEGIN", True),
+            ("UPDATE t SET n = 2 -- two", True),
+            ("UPDATE t SET n = NULL", True),
+            ("ROLLBACK", False),
+        ],
+    ),
+    "a text of two": (
+        autocommit("UPDATE t SET n = 1; UPDATE t SET n = 2"),
+        [("UPDATE t SET n = 1", True), (" UPDATE t SET n = 2", True), ("COMMIT", False)],
+    ),
+    "a pipeline": (
+        pipeline,
+        [
+            ("UPDATE t SET n = 1 WHERE id = 1 RETURNING id", True),
+            ("UPDATE t SET n = 1 WHERE id = 2 RETURNING id", True),
+            ("SELECT n FROM t WHERE id = 2", True),
+            ("COMMIT", False),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRANSACTIONS)
+def test_it_is_told_where_a_transaction_ends(name: str, explorer: Explorer) -> None:
+    program, expected = TRANSACTIONS[name]
+    _, _, ran = explorer.all_of("w0", program)
+    assert [(each.text, each.open) for each in ran] == expected
+
+
 def test_a_value_of_another_type_stays_a_placeholder_and_nothing_disturbs(explorer: Explorer) -> None:
     program = in_block("UPDATE t SET words = %s WHERE id = %s", parameters=[IPv4Address("127.0.0.1"), 1])
     _, _, ran = explorer.all_of("w0", program)
