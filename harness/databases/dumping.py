@@ -13,6 +13,7 @@ from harness.errors import DatabaseUnavailable
 from harness.witnesses.shapes import fill, statements
 
 DUMP_SECONDS: Final = 30.0
+STATISTICS_SINCE: Final = 18
 MOST_CHARACTERS: Final = 1_000_000
 _OPTIONS: Final = (
     *("--inserts", "--clean", "--if-exists", "--exclude-schema=contend_snapshot", "--lock-wait-timeout=2000"),
@@ -34,19 +35,27 @@ _HEAD: Final = re.compile(r"SET |SELECT pg_catalog\.set_config\(", re.IGNORECASE
 _DROPS: Final = re.compile(r"DROP |ALTER [^;]* DROP ", re.IGNORECASE)
 
 
-def dump(conninfo: str) -> tuple[str, str]:
+def dump(conninfo: str, version: int) -> tuple[str, str]:
     """Give the SQL that makes what is in a database, its rows included, and the SQL that drops just that again.
 
-    What it leaves out: roles and their rights, comments on objects, and what the planner knows. Raises `DatabaseUnavailable`.
+    With what the planner knows, where the server, of that major `version`, can be told it. Roles and their rights and comments on objects
+    are left out. Raises `DatabaseUnavailable`.
     """
     import psycopg  # noqa: PLC0415  # a run on SQLite alone does not pay for it
 
-    program = find_binaries().folder / "pg_dump"
+    binaries = find_binaries()
+    program = binaries.folder / "pg_dump"
+    knows = min(version, int(re.findall(r"\d+", binaries.version)[0])) >= STATISTICS_SINCE
     parts: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(conninfo)
     password = parts.pop("password", None)  # a command line is there for all to read
     try:
         done = subprocess.run(
-            [program, *_OPTIONS, f"--dbname={psycopg.conninfo.make_conninfo(**parts)}"],
+            [
+                program,
+                *_OPTIONS,
+                *(["--statistics"] if knows else []),
+                f"--dbname={psycopg.conninfo.make_conninfo(**parts)}",
+            ],
             env=os.environ | ({} if password is None else {"PGPASSWORD": password}),
             stdin=subprocess.DEVNULL,
             capture_output=True,

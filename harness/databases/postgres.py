@@ -201,7 +201,8 @@ class PostgresServer:
         """Tell what is in the database at `url`, as pg_dump does. Raises `DatabaseUnavailable` where it cannot be told."""
         with _connect(url) as connection:
             settings = {str(name): str(value) for name, value in connection.execute(_sql("settings"))}
-        setup, teardown = dump(url)
+            version = connection.info.server_version // 10000
+        setup, teardown = dump(url, version)
         return Dump(setup, teardown, settings)
 
     def analyze(self, url: str) -> None:

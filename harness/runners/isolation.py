@@ -27,8 +27,9 @@ _CAPTION: Final = """\
 # {title}: the schedule with the fewest context switches that breaks {invariant}.
 # For PostgreSQL's isolationtester, on an empty database: PG_TEST_TIMEOUT_DEFAULT=5 isolationtester 'dbname=…' < this file
 #
-# setup is what pg_dump told of the database as it was before the schedule: tables, rows, indexes, triggers, functions. Not here: roles
-# and rights, what the planner knew of the tables, and what a client had set on its connection, or prepared, before the schedule.
+# setup is what pg_dump told of the database as it was before the schedule: tables, rows, indexes, triggers, functions, and since
+# PostgreSQL 18 what the planner knew of them. Not here: roles and rights, and what a client had set on its connection, or prepared,
+# before the schedule.
 # A step is a statement with its values, written as literals; the order is that in which they were let on. Where a client has its
 # statement committed only once others had gone on, BEGIN and COMMIT stand for the transaction the server made for it.
 """

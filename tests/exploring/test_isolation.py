@@ -56,18 +56,16 @@ def handed(said: str) -> dict[str, list[int]]:
 
 
 def explored(
-    server: PostgresServer, out: Path, *systems: str, batch: int = 1
+    server: PostgresServer, out: Path, *systems: str, batch: int = 1, invariant: str = "no-double-claim"
 ) -> dict[str, tuple[Mapping[str, Any], str]]:
-    """Explore claims of each system; give the schedule that breaks no-double-claim, and its spec."""
+    """Explore claims of each system; give the schedule that breaks the invariant, and its spec."""
     request = Request(
-        ("claim-race",), systems, (server.url,), workers=2, jobs=2, batch=batch, profile="full", seed=1, out=out, mode="explore"
+        ("claim-race",), systems, (server.url,), workers=2, jobs=2 * batch, batch=batch, profile="full", seed=1, out=out, mode="explore"
     )  # fmt: skip  # one argument a line would hide the request
     campaign, _, _ = execute(request)
     found = {}
     for result in campaign.results:
-        schedule = next(
-            each for each in result.document["series"]["schedules"] if each["invariant"] == "no-double-claim"
-        )
+        schedule = next(each for each in result.document["series"]["schedules"] if each["invariant"] == invariant)
         found[result.case.subject.name] = schedule, Path(schedule["spec"]).read_text(encoding="utf-8")
     return found
 
@@ -108,6 +106,17 @@ def test_it_does_so_whichever_way_a_queue_talks_to_the_server(
     claimed = {str(answers[0][2][0]) for answers in schedule["answers"][:2]}
     assert len(claimed) == 1
     assert len(re.findall(rf"^ *{claimed.pop()}\b", said, re.MULTILINE)) >= 2
+
+
+@pytest.mark.full
+def test_what_the_planner_knew_is_known_again(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    found = explored(postgres_server, tmp_path, "reference:in-subquery-limit", batch=2, invariant="batch-limit")
+    ((schedule, text),) = found.values()
+    with postgres_server.fresh() as url:
+        seen = handed(oracle(text, url))
+    claims = dict(zip(("w0", "w1"), (sorted(answers[0][2]) for answers in schedule["answers"][:2]), strict=True))
+    assert max(map(len, claims.values())) > 2
+    assert {name: sorted(jobs) for name, jobs in seen.items()} == {name: jobs for name, jobs in claims.items() if jobs}
 
 
 def ran(
