@@ -75,7 +75,7 @@ def _written(schedule: Mapping[str, Any], made: Dump, folder: Path, title: str) 
     except NotPlainError as reason:
         return {"no_spec": str(reason)}
     file = folder / f"{schedule['invariant']}.spec"
-    file.write_text(text, encoding="utf-8")
+    file.write_text(text, encoding="utf-8", errors="surrogateescape")
     return {"spec": str(file)}
 
 

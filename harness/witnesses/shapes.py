@@ -125,7 +125,10 @@ def unbraced(sql: str) -> str:
     if "}" not in sql:
         return sql
     text = _PIECES.sub(_unbraced, sql)
-    if "}" in text or "`" in text:
+    backticks = any(
+        piece.lastgroup == "name" and piece[0][0] == "`" for piece in _PIECES.finditer(sql)
+    )  # SQLite's names
+    if "}" in text or backticks:
         raise ValueError("it has a closing brace outside of a string")
     return text
 

@@ -153,6 +153,7 @@ def test_no_text_keeps_a_closing_brace(sql: str) -> None:
     [
         ("SELECT '{}' -- }", r"SELECT  E'{\x7D'  "),
         (r"SELECT '\}', E'\\\}}', 'it''s }'", r"SELECT  E'\\\x7D', E'\\\x7D\x7D',  E'it''s \x7D'"),
+        ("SELECT '`}'", r"SELECT  E'`\x7D'"),
         (r"DO $a$ '}\' $a$", r"DO  E' ''\x7D\\'' '"),
     ],
 )
@@ -160,7 +161,9 @@ def test_a_closing_brace_is_escaped_in_strings(sql: str, said: str) -> None:
     assert unbraced(sql) == said
 
 
-@pytest.mark.parametrize("sql", ['SELECT 1 AS "}"', "SELECT U&'}'", "SELECT N'}'", "SELECT 'a}'\n'b\\c'", "SELECT }"])
+@pytest.mark.parametrize(
+    "sql", ['SELECT 1 AS "}"', "SELECT U&'}'", "SELECT N'}'", "SELECT ` '}' `", "SELECT 'a}'\n'b\\c'", "SELECT }"]
+)
 def test_a_closing_brace_elsewhere_is_refused(sql: str) -> None:
     with pytest.raises(ValueError, match="closing brace"):
         unbraced(sql)
