@@ -76,6 +76,18 @@ class Handle:
     given: object = None
 
 
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """The SQL that makes what is in a Postgres database, with its rows, in an empty one, and the SQL that drops just that again.
+
+    `settings` are what whoever connects finds set for the database or the role (ALTER DATABASE … SET), by name.
+    """
+
+    setup: str
+    teardown: str
+    settings: Mapping[str, str]
+
+
 class Server(Protocol):
     """A running database engine that can make clean databases."""
 
@@ -102,6 +114,9 @@ class Server(Protocol):
 
         It raises `RunAbandoned` where somebody holds a lock.
         """
+
+    def dump(self, url: str) -> Dump | None:
+        """Tell what is in a database of Postgres; None of any other engine. Raises `DatabaseUnavailable` where it cannot be told."""
 
     def analyze(self, url: str) -> None:
         """Let the planner take its statistics of the tables now (ANALYZE), as a background job would at this moment."""
@@ -147,6 +162,8 @@ class Ran:
     error: str | None = None
     sql: str = ""  # with its values, where they are known
     committed_ns: int = 0  # when it committed what may have been written, in monotonic nanoseconds; 0: it did not
+    open: bool = False  # its transaction goes on after it
+    text: str = ""  # as the database can be given it again, with its values; empty where that cannot be told
 
 
 # What may befall an explored process: it is killed (SIGKILL) while it stops, or after its next statement has run and before it has the

@@ -258,7 +258,9 @@ class Schedule:
     """The schedule that shows how an invariant broke, one of `schedules` that break it, as it went when it was repeated.
 
     It went the `same` in so many of the `times`. There are answers of each worker, in order, wherever there are steps; those given
-    `afterwards`, when nobody was held any more, are in one row.
+    `afterwards`, when nobody was held any more, are in one row, each with its process (empty where an older contend did not say).
+    `spec` is the file that PostgreSQL's isolationtester takes, as it was called when it was written, or `no_spec` why there is none;
+    both may be empty.
     """
 
     invariant: str
@@ -269,7 +271,9 @@ class Schedule:
     workers: tuple[str, ...]
     steps: tuple[Step, ...]
     answers: tuple[tuple[Answer, ...], ...]
-    afterwards: tuple[Answer, ...]
+    afterwards: tuple[tuple[str, Answer], ...]
+    spec: str
+    no_spec: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,6 +471,11 @@ def load(path: Path) -> Run:
             for row in summary.rows("not_applicable")
         ),
     )
+
+
+def result_of(document: Mapping[str, Any]) -> Result:
+    """Read a result that is at hand: its document, as it is in `result.json`. Raises `BundleUnreadable` where it is none."""
+    return _result(_Fields(document, "the result"), "", _Fields({}, ""))
 
 
 def _document(path: Path) -> _Fields:
@@ -681,8 +690,15 @@ def _schedule(row: _Fields) -> Schedule:
         workers=workers,
         steps=steps,
         answers=answers[: len(workers)],
-        afterwards=tuple(answer for rest in answers[len(workers) :] for answer in rest),
+        afterwards=_afterwards(row.texts("afterwards"), answers[len(workers) :]),
+        spec=row.text("spec", ""),
+        no_spec=row.text("no_spec", ""),
     )
+
+
+def _afterwards(processes: tuple[str, ...], answers: tuple[tuple[Answer, ...], ...]) -> tuple[tuple[str, Answer], ...]:
+    known = (*processes, *[""] * (len(answers) - len(processes)))
+    return tuple((process, answer) for process, own in zip(known, answers, strict=False) for answer in own)
 
 
 def _step(row: _Fields, workers: int) -> Step:

@@ -146,17 +146,19 @@ def coverage(result: Result) -> str:
     ]
     if isinstance(control, str):
         said.append(f"control {plain(control)}")
-    tried, rest = schedules(result), ", ".join(said)
-    return f"{tried}; {rest}" if ", " in tried and rest else ", ".join(filter(None, (tried, rest)))
+    return schedules_then(result.coverage, ", ".join(said))
 
 
 _OF_SCHEDULES: Final = frozenset({"schedules", "exhausted", "saved", "preemptions", "depth", "found_with"})
 
 
-def schedules(result: Result) -> str:
-    """How many schedules a result tried and of how many: all there are, or within which bounds; empty where it explored none."""
+def schedules(coverage: Mapping[str, object]) -> str:
+    """How many schedules were tried and of how many, by what a result covered: all there are, or within which bounds.
+
+    Empty where none was explored. The terminal says the same.
+    """
     tried, exhausted, saved, preemptions, depth, found_with = (
-        value if isinstance(value := result.coverage.get(key), int | float) else None
+        value if isinstance(value := coverage.get(key), int | float) else None
         for key in ("schedules", "exhausted", "saved", "preemptions", "depth", "found_with")
     )
     if not isinstance(tried, int) or tried <= 0:
@@ -178,6 +180,12 @@ def schedules(result: Result) -> str:
         + (": " if bounds else "")
         + "; ".join(bounds)
     )
+
+
+def schedules_then(coverage: Mapping[str, object], rest: str) -> str:
+    """How many schedules were tried, as `schedules` says it, and then what else is said of the same result."""
+    tried = schedules(coverage)
+    return f"{tried}; {rest}" if ", " in tried and rest else ", ".join(filter(None, (tried, rest)))
 
 
 def at_least(probability: float) -> str:

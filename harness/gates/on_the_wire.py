@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 FIRST_PROBE_SECONDS: Final = 0.0004  # after a statement was let on: most have been answered by then
 LONGEST_PROBE_SECONDS: Final = 0.005  # between two questions who is blocked
 SEND_SECONDS: Final = 10.0
+FUNCTION_CALL: Final = "function call"  # what has no text is called
+LONGEST_TEXT: Final = 20_000  # characters of a statement that is told in full
 # After so many ms of waiting a connection of the first process, of the second, … looks whether it is in a deadlock, in place of the
 # server's 1 s for all. Its victim is whoever looks first: with one time for all that is chance, as their waits begin within 3 ms.
 DEADLOCK_MS: Final = 200  # of the first
@@ -314,10 +316,22 @@ class _Group:
     @property
     def sql(self) -> str:
         """The statement with its values, or as much of it as people read."""
-        if self.text is None or len(self.text) > LONGEST_SQL:
+        return self.shown(self.again)
+
+    def shown(self, again: str) -> str:
+        """As `sql`, from `again`."""
+        if not self.text or len(self.text) > LONGEST_SQL:
             return self.shape
-        sql = self.text if self.values is None else bound(self.text, self.values[1], types_of(self.values[0]))
-        return _LINES.sub(" ", sql).strip()[:LONGEST_SQL]
+        return _LINES.sub(" ", again).strip()[:LONGEST_SQL]
+
+    @property
+    def again(self) -> str:
+        """The statement as a server can be given it again, with its values; empty where that cannot be told."""
+        if self.text is None:
+            return "COMMIT"
+        if len(self.text) > LONGEST_TEXT or self.text == FUNCTION_CALL:
+            return ""
+        return self.text if self.values is None else bound(self.text, self.values[1], types_of(self.values[0]))
 
 
 class _Session:
@@ -465,7 +479,7 @@ class _Session:
                     text, types, values = self._portals.get(body.partition(b"\0")[0], ("", b"", b""))
                     self._end(text=text, values=(types, values))
                 case 0x46:  # FunctionCall
-                    self._end(text="function call", ready=True)
+                    self._end(text=FUNCTION_CALL, ready=True)
                 case 0x53:  # Sync
                     self._end(sync=True, ready=True)
                 case 0x48:  # Flush
@@ -658,14 +672,17 @@ class _Session:
         if group.text is not None or group.effect != "local" or group.error is not None:
             wrote = self._status == "I" and ended and group.error is None and group.effect == "write"
             committed = time.monotonic_ns() if wrote and group.kind != "rollback" else 0
+            again = group.again if self._gate.turning else ""
             ran = Ran(
                 self.number,
                 group.kind,
                 group.shape,
                 group.effect,
                 group.error,
-                group.sql if self._gate.turning else "",
+                group.shown(again) if self._gate.turning else "",
                 committed,
+                open=self._status != "I" or not ended,
+                text=again,
             )
             self._gate.note(self.process, ran)
         if self._gate.listener is not None:

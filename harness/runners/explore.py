@@ -72,11 +72,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One schedule as it went: what was chosen at each choice, the steps, and each worker's answers, those of the drain last."""
+    """One schedule as it went: what was chosen at each choice, the steps, and each worker's answers.
+
+    After these come the answers when nobody was held any more: of the processes `afterwards` names, the drain's last.
+    """
 
     chosen: tuple[Offer, ...]
     steps: tuple[Step, ...]
     answers: tuple[Any, ...]
+    afterwards: tuple[str, ...]
     redundant: bool
     waited: bool  # whether some worker had to wait for another's lock
 
@@ -128,19 +132,19 @@ class Workers:
         twins: Mapping[str, int],
         *,
         held: Held,
-        quiet: Line,
+        quiet: str,
         step_seconds: float,
         clock: WorldClock | None = None,
         fate: Fate | None = None,
     ) -> None:
-        """`quiet` is the line to the process that drains the queue; within `step_seconds` one that was let on stops or is blocked.
+        """`quiet` is the process that drains the queue; within `step_seconds` one that was let on stops or is blocked.
 
         `clock` is theirs, where they may move it. With `fate`, something befalls one of them in each schedule.
         """
         self.workers = [_Worker(name, lines[name], twins[name]) for name in names]
         self._named = {worker.name: worker for worker in self.workers}
         self._held = held
-        self._quiet = quiet
+        self._quiet_name, self._quiet = quiet, lines[quiet]
         self._step_seconds = step_seconds
         self._clock = clock
         self._fate = fate
@@ -304,21 +308,23 @@ class Workers:
         self._held.turn(on=False)
         if diverged:
             raise diverged
-        answers = [worker.answers for worker in self.workers]
+        answers, afterwards = [worker.answers for worker in self.workers], []
         for worker in self.workers:
             if worker.more:
                 worker.state = "running"
                 self._tell(worker, {"schedule": number, "phase": "quiet", "free": True})
                 self._settle()
                 answers.append(worker.answers)
+                afterwards.append(worker.name)
         answers.append(self._drain(number))
+        afterwards.append(self._quiet_name)
         for worker in self.workers:
             if worker.dead:
                 self._replace(worker)
         problem = next((f"{w.name}: {w.problem}" for w in self.workers if w.problem), "")
         if problem:
             raise RunAbandoned(problem)
-        return Schedule(tuple(chosen), tuple(steps), tuple(answers), attempt.redundant, waited)
+        return Schedule(tuple(chosen), tuple(steps), tuple(answers), tuple(afterwards), attempt.redundant, waited)
 
     def _begin(self, number: int | None) -> None:
         self._held.turn(on=True)
@@ -803,6 +809,7 @@ def repeat(
         "workers": [worker.name for worker in workers.workers],
         "steps": [_told(step) for step in first.steps] if first else [],
         "answers": list(first.answers) if first else [],
+        "afterwards": list(first.afterwards) if first else [],
     }
 
 
@@ -821,6 +828,8 @@ def _told(step: Step) -> dict[str, Any]:
                 "shape": ran.shape,
                 "error": ran.error,
                 "sql": ran.sql or ran.shape,
+                "text": ran.text,
+                "open": ran.open,
             }
             for worker, ran in step.ran
         ],

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from harness.clock import WorldClock
 from harness.errors import RunAbandoned, SystemUnusable
 from harness.history import Phase
 from harness.processes import CONTEXT, Birth, Crew, Source
-from harness.protocols import Gate, Promise, Server, ServiceFactory, Witness
+from harness.protocols import Gate, Held, Promise, Server, ServiceFactory, Witness
 from harness.recorder import Recorder
 from harness.runners import apart
 from harness.runners.explore import Explorer, Fate, Look, Recall, Replay, Workers, doubts, explored, told
+from harness.runners.isolation import export
 from harness.runners.load import Crowd, Order, figures, problems, processes_for
 from harness.scenario import Answer, Load, Part, Profile, Program, Stage
 from harness.turnstile import Line, Turnstile
@@ -29,6 +31,67 @@ from harness.turnstile import Line, Turnstile
 BUILD_SECONDS = 60.0
 INSIDE_SECONDS = 30.0  # how long a process may take to come to the operation it is to be killed in
 LOOK_SECONDS = 0.0002  # between two looks at what it is doing
+
+
+@dataclass
+class _Cast:
+    """The processes of one exploration: each part's own, the last of which is the quiet one."""
+
+    stage: RealStage
+    held: Held
+    url: str
+    parts: Sequence[Part]
+    clock: WorldClock | None
+    _born: dict[str, Line] = field(
+        default_factory=dict
+    )  # in the place of one that was killed, while its schedule goes on
+
+    def start(self) -> dict[str, Line]:
+        """Start all; gives their lines."""
+        lines = {part.name: self._bear(part) for part in self.parts}
+        self._begin(self.parts)
+        return lines
+
+    def kill(self, name: str) -> None:
+        """Kill a process, and have another come up in its place."""
+        self.stage.crew.kill(name)
+        self._born[name] = self._bear(self._named(name))
+
+    def replace(self, name: str) -> Line:
+        """Have the one in the place of a killed process build its system; gives its line."""
+        self._begin([self._named(name)])
+        return self._born.pop(name)
+
+    def _named(self, name: str) -> Part:
+        return next(part for part in self.parts if part.name == name)
+
+    def _begin(self, parts: Sequence[Part]) -> None:
+        self.stage.crew.begin(
+            [Part(p.name, explored, {"program": p.program, "arguments": dict(p.arguments)}) for p in parts]
+        )
+
+    def _bear(self, part: Part) -> Line:
+        stage, quiet = self.stage, part is self.parts[-1]
+        line, far = Line.pair()
+        turnstile = Turnstile(far)
+        stage.crew.start(
+            Birth(
+                name=part.name,
+                role="quiet" if quiet else "worker",
+                source=stage.source,
+                url=self.url if quiet else self.held.urls[part.name],
+                options=stage.options(),
+                folder=stage.crew.folder,
+                witness=None if quiet else self.held.witness(turnstile),
+                seed=stage.load.seed,
+                tally=CONTEXT.RawArray("q", 1),
+                slot=0,
+                turnstile=turnstile,
+                clock=self.clock,
+            )
+        )
+        far.close()
+        return line
 
 
 @dataclass
@@ -86,7 +149,7 @@ class RealStage:
         for name in self.promise.services:
             if name not in self._service_urls:
                 self._service_urls[name] = self.stack.enter_context(self.services[name]())
-        options = self._options()
+        options = self.options()
         tally = CONTEXT.RawArray("q", len(cast))
         for place, (name, role) in enumerate(cast.items()):
             url = seen[name]
@@ -112,7 +175,8 @@ class RealStage:
                 )
             )
 
-    def _options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
+        """What a system of this run is built with."""
         return {**self.load.options, **{f"{name}_url": url for name, url in self._service_urls.items()}}
 
     def populate(self, name: str, *, shared: bool) -> None:
@@ -123,7 +187,7 @@ class RealStage:
             scenario=self.scenario,
             url=self._lent[name],
             source=self.source,
-            options=self._options(),
+            options=self.options(),
             folder=self.crew.folder.resolve(),
             witness=self.witness.name,
             process=name if shared else "",
@@ -166,55 +230,17 @@ class RealStage:
             held = stack.enter_context(self.gate.guard(url, names))
             restore = stack.enter_context(self.server.snapshot(url))
 
-            def bear(part: Part) -> Line:
-                line, far = Line.pair()
-                turnstile = Turnstile(far)
-                self.crew.start(
-                    Birth(
-                        name=part.name,
-                        role="quiet" if part is quiet else "worker",
-                        source=self.source,
-                        url=url if part is quiet else held.urls[part.name],
-                        options=self._options(),
-                        folder=self.crew.folder,
-                        witness=None if part is quiet else held.witness(turnstile),
-                        seed=self.load.seed,
-                        tally=CONTEXT.RawArray("q", 1),
-                        slot=0,
-                        turnstile=turnstile,
-                        clock=clock,
-                    )
-                )
-                far.close()
-                return line
-
-            def begin(parts: Sequence[Part]) -> None:
-                self.crew.begin(
-                    [Part(p.name, explored, {"program": p.program, "arguments": dict(p.arguments)}) for p in parts]
-                )
-
-            named = {part.name: part for part in parts}
-            born: dict[str, Line] = {}  # in the place of one that was killed, while its schedule goes on
-
-            def kill(name: str) -> None:
-                self.crew.kill(name)
-                born[name] = bear(named[name])
-
-            def replace(name: str) -> Line:
-                begin([named[name]])
-                return born.pop(name)
-
-            lines = {part.name: bear(part) for part in (*parts, quiet)}
-            begin([*parts, quiet])
+            cast = _Cast(self, held, url, (*parts, quiet), clock)
+            lines = cast.start()
             twins = {part.name: alike.index((part.program, dict(part.arguments))) for part in parts}
             step_seconds = self.load.options["step_seconds"]
-            fate = Fate(self._nemesis_at_work(), kill, replace) if self.crashes else None
+            fate = Fate(self._nemesis_at_work(), cast.kill, cast.replace) if self.crashes else None
             with Workers(
                 names,
                 lines,
                 twins,
                 held=held,
-                quiet=lines[quiet.name],
+                quiet=quiet.name,
                 step_seconds=step_seconds,
                 clock=clock,
                 fate=fate,
@@ -235,6 +261,11 @@ class RealStage:
                         self.series["schedules"] = explorer.report()
                     else:
                         self.series["schedules"] = explorer.replay(self.replay)
+                    title = f"{self.scenario} with {self.source.shown}, explored"
+                    dump = partial(self.server.dump, url)
+                    self.series["schedules"] = export(
+                        self.series["schedules"], restore, dump, self.folder, title, plain=not moves_time
+                    )
                 finally:
                     recall.end()
                     self.series["exploration"] = [told(explorer.found)]

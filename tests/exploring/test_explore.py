@@ -157,6 +157,9 @@ def test_who_waits_for_whom_is_asked_of_the_database(tmp_path: Path) -> None:
     assert schedule["steps"][1]["blocked_by"] == ["w0"]
     assert schedule["steps"][1]["waiting"].startswith("UPDATE jobs SET status = 'running', worker = 'w1'")
     assert "blocked by w0" in said
+    assert "claim: [2]  ✗ contradiction" in said
+    assert f"The same for PostgreSQL's isolationtester: {schedule['spec']}" in said
+    assert tmp_path.joinpath(schedule["spec"]).read_text().rstrip().endswith("w0_5 w1_6")
     page = Path(result["bundle"]) / "report.html"
     waits = tmp_path.joinpath(page).read_text().split("… blocked by")[0]
     assert waits.rstrip().endswith('</code></p><p class="open">')
