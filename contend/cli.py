@@ -210,7 +210,8 @@ def load(*, scenario: str, hand_out: bool, as_json: bool, options: dict[str, Any
 def explore(*, budget: float | None, crash: bool, as_json: bool, options: dict[str, Any], **asked: Any) -> int:
     """Run the system's own code one statement at a time, in every order its statements can have.
 
-    claim-race: workers claim once each. cleanup-churn: one cleans up by tag while the others claim. atomic-submit: one submits a run
+    claim-race: workers claim once each. claim-recovery: workers claim and complete while another recovers what they hold, as if they had
+    been away for longer than their lease. cleanup-churn: one cleans up by tag while the others claim. atomic-submit: one submits a run
     while the others look for it. A violation is shown in the schedule with the fewest context switches, and repeated ten times before
     it is reported.
     """

@@ -222,6 +222,10 @@ def _columns(schedule: Mapping[str, Any], broke: Breaking | None) -> Table:
             cells[step["worker"]].append(
                 f"{step.get('waiting') or step['what']}  … blocked by {', '.join(step['blocked_by'])}"
             )
+        if step.get("crash"):
+            from reports.wording import crash_words  # noqa: PLC0415  # as above
+
+            cells[step["worker"]] = [*(cells[step["worker"]] or [step["what"]]), f"✗ {crash_words(step['crash'])}"]
         if broke and broke.worker is not None and broke.step == number:
             cells[broke.worker].append(CONTRADICTION)
         table.add_row(*(Text("\n".join(cell)) for cell in cells))
@@ -246,7 +250,7 @@ def _columns(schedule: Mapping[str, Any], broke: Breaking | None) -> Table:
 def _answer(kind: str, outcome: str, jobs: list[Any], value: object, problem: str) -> str:
     """What an operation came to: `claim: [1, 2]`."""
     if outcome != "ok":
-        return f"{kind}: {outcome}, {problem}"
+        return f"{kind}: {', '.join(filter(None, (outcome, problem)))}"
     return f"{kind}: {jobs if value is None else value}"
 
 

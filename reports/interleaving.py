@@ -11,7 +11,7 @@ from typing import Final
 
 from reports import moment
 from reports.saved import Answer, Finding, Operation, Result, Schedule, Statement, Step
-from reports.wording import operation_numbers
+from reports.wording import crash_words, operation_numbers
 
 MOST_STEPS: Final = 100
 MOST_AFTERWARDS: Final = 12
@@ -22,7 +22,8 @@ class Cell:
     """What one worker did in one step: the statements that ended, each with its error (empty: none).
 
     It `begins` what it was let on to, an `operation` or else a statement, where that did not end here under the same name.
-    What ended in another's step had `waited` for that one; `waiting` is what a blocked one wants to run, where that is known.
+    What ended in another's step had `waited` for that one; `waiting` is what a blocked one wants to run, where that is known. `crash` is
+    what befell the worker then, in words (empty: nothing).
     """
 
     begins: str
@@ -31,6 +32,7 @@ class Cell:
     blocked_by: tuple[str, ...]
     waiting: str
     waited: bool
+    crash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def _row(schedule: Schedule, number: int, step: Step) -> Row:
                 step.blocked_by if own else (),
                 _in_one_line(step.waiting) if own else "",
                 not own,
+                crash_words(step.crash) if own else "",
             )
             if own or ended
             else None

@@ -234,7 +234,7 @@ class Statement:
 class Step:
     """One worker (its place) let on: what it was about to do, who kept what `waiting`, and what ended before all had stopped again.
 
-    A `forced` one was no choice: nobody could go on, and the database refused somebody.
+    A `forced` one was no choice: nobody could go on, and the database refused somebody. `crash` is what befell it (empty: nothing).
     """
 
     worker: int
@@ -242,6 +242,7 @@ class Step:
     blocked_by: tuple[str, ...]
     waiting: str
     forced: bool
+    crash: str
     ran: tuple[Statement, ...]
 
 
@@ -298,14 +299,15 @@ class Exploration:
     """What an exploration came to: `schedules` tried in order, those tried at random, and the most frequent `outcomes` of the former.
 
     In `waited` of them a worker waited for a lock of another (None: not counted). `stands_for` is how many there are without
-    reduction (None: not counted). Times are in seconds; `shown_seconds` is until the first violation was known. `diverged` are the
-    first of `divergences`.
+    reduction (None: not counted). `crash_points` are at which workers were killed or cut off. Times are in seconds; `shown_seconds` is
+    until the first violation was known. `diverged` are the first of `divergences`.
     """
 
     schedules: int
     redundant: int
     waited: int | None
     stands_for: int | None
+    crash_points: int
     longest: int
     random: tuple[Sample, ...]
     diverged: tuple[Divergence, ...]
@@ -708,6 +710,7 @@ def _step(row: _Fields, workers: int) -> Step:
         blocked_by=row.texts("blocked_by"),
         waiting=row.text("waiting", ""),
         forced=row.flag("forced", default=False),
+        crash=row.maybe("crash", row.text) or "",
         ran=tuple(
             Statement(
                 _place(each, workers),
@@ -759,6 +762,7 @@ def _exploration(row: _Fields) -> Exploration:
         redundant=row.whole("redundant"),
         waited=row.maybe("waited", row.whole),
         stands_for=row.maybe("stands_for", row.whole),
+        crash_points=row.maybe("crash_points", row.whole) or 0,
         longest=row.whole("longest"),
         random=tuple(
             Sample(each.whole("depth"), each.whole("schedules"), each.amount("found_with", most=1.0))

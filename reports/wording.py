@@ -149,7 +149,9 @@ def coverage(result: Result) -> str:
     return schedules_then(result.coverage, ", ".join(said))
 
 
-_OF_SCHEDULES: Final = frozenset({"schedules", "exhausted", "saved", "preemptions", "depth", "found_with"})
+_OF_SCHEDULES: Final = frozenset(
+    {"crash_points", "schedules", "exhausted", "saved", "preemptions", "depth", "found_with"}
+)
 
 
 def schedules(coverage: Mapping[str, object]) -> str:
@@ -157,16 +159,21 @@ def schedules(coverage: Mapping[str, object]) -> str:
 
     Empty where none was explored. The terminal says the same.
     """
-    tried, exhausted, saved, preemptions, depth, found_with = (
+    tried, exhausted, saved, preemptions, depth, found_with, crashes = (
         value if isinstance(value := coverage.get(key), int | float) else None
-        for key in ("schedules", "exhausted", "saved", "preemptions", "depth", "found_with")
+        for key in ("schedules", "exhausted", "saved", "preemptions", "depth", "found_with", "crash_points")
     )
     if not isinstance(tried, int) or tried <= 0:
         return ""
     if exhausted:
         every = "the only schedule" if tried == 1 else f"all {tried:,} schedules"
-        return every + (f", which stand{'s' if tried == 1 else ''} for {number(tried + saved)}" if saved else "")
+        befell = f", with a crash at each of {amount(int(crashes), 'point')}" if crashes else ""
+        return (
+            every + befell + (f", which stand{'s' if tried == 1 else ''} for {number(tried + saved)}" if saved else "")
+        )
     bounds = []
+    if crashes:
+        bounds.append(f"with a crash at {amount(int(crashes), 'point')}")
     if preemptions is not None:
         least = f"with at most {amount_of(preemptions, 'preemption')}" if preemptions else "without preemption"
         bounds.append(f"all {least}")
@@ -180,6 +187,19 @@ def schedules(coverage: Mapping[str, object]) -> str:
         + (": " if bounds else "")
         + "; ".join(bounds)
     )
+
+
+_CRASHES: Final = {
+    "killed": "killed before it",
+    "killed-after": "killed before it had the answer",
+    "cut": "connection cut before it",
+    "cut-after": "connection cut, the answer lost",
+}
+
+
+def crash_words(crash: str) -> str:
+    """What befell a worker in a step of a schedule; empty where nothing did. The terminal says the same."""
+    return _CRASHES.get(crash, crash)
 
 
 def schedules_then(coverage: Mapping[str, object], rest: str) -> str:

@@ -68,6 +68,7 @@ class Step:
     waiting: str = ""  # the statement that was kept waiting
     # No choice: nobody could go on, so SQLite refused the first that waited, or Postgres ended a deadlock.
     forced: bool = False
+    crash: Crash | None = None  # what befell it
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,29 +359,30 @@ class Workers:
     def _befall(self, worker: _Worker, offer: Offer, number: int | None) -> Step | None:
         """Have something befall a worker, until all others have stopped again; None where it was refused a lock instead."""
         assert self._fate is not None  # noqa: S101  # who offered it has it
-        crash = self._held.crashes[offer.worker // len(self.workers) - 1]
+        crash, place, what = self._held.crashes[offer.worker // len(self.workers) - 1], offer.process, worker.what
         self._fate.number = number
-        match crash:
-            case "killed":
-                self._kill(worker)
-                self._settle()
-                return Step(offer.process, offer.what, self._ran())
-            case "killed-after":
-                return self._let(worker, offer.process, offer.what, go="die")
-            case "cut":
-                self._fate.befell("cut", worker.name)
-                self._held.cut(worker.name)
-                return self._let(worker, offer.process, offer.what) if worker.inside else self._went_on(worker, offer)
-            case "cut-after":
-                self._held.cut_after(worker.name)
-                step = self._let(worker, offer.process, offer.what)
-                self._fate.befell("cut", worker.name)
-                return step
-
-    def _went_on(self, worker: _Worker, offer: Offer) -> Step:
-        worker.state, worker.fresh = "running", False
-        self._settle()
-        return Step(offer.process, offer.what, self._ran())
+        step: Step | None = None
+        if crash == "killed":
+            self._kill(worker)
+        elif crash == "killed-after":
+            step = self._let(worker, place, go="die")
+            if step is None:
+                return None
+        elif crash == "cut-after":
+            self._held.cut_after(worker.name)
+            step = self._let(worker, place)
+            self._fate.befell("cut", worker.name)
+        else:
+            self._fate.befell("cut", worker.name)
+            self._held.cut(worker.name)
+            if worker.inside:  # its next statement will find out
+                step = self._let(worker, place)
+            else:
+                worker.state, worker.fresh = "running", False
+        if step is None:
+            self._settle()
+            step = Step(place, what, self._ran())
+        return replace(step, crash=crash)
 
     def _kill(self, worker: _Worker) -> None:
         """Kill a worker; what it held is free then."""
@@ -408,7 +410,7 @@ class Workers:
             for key, _ in self._selector.select(max(0.0, deadline - time.monotonic())):
                 key.data()
 
-    def _let(self, worker: _Worker, place: int, said: str = "", *, go: str = "go") -> Step | None:
+    def _let(self, worker: _Worker, place: int, *, go: str = "go") -> Step | None:
         """Let a worker on through one statement, until all have stopped again; None where it was refused a lock."""
         what, worker.blocked_by, worker.waiting = worker.what, (), ""
         fresh, effect = worker.fresh, worker.effect
@@ -422,7 +424,7 @@ class Workers:
             worker.what, worker.fresh, worker.effect = what, fresh, effect
             return None
         worker.busy = False
-        return Step(place, said or what, self._ran(), worker.blocked_by, worker.waiting)
+        return Step(place, what, self._ran(), worker.blocked_by, worker.waiting)
 
     def _ran(self) -> tuple[tuple[int, Ran], ...]:
         """Take what has run since this was last asked."""
@@ -820,6 +822,7 @@ def _told(step: Step) -> dict[str, Any]:
         "blocked_by": list(step.blocked_by),
         "waiting": step.waiting,
         "forced": step.forced,
+        "crash": step.crash,
         "ran": [
             {
                 "worker": worker,
