@@ -305,7 +305,7 @@ def plan(request: Request) -> Campaign:
                     skipped.append(Skipped(scenario.name, name, label, reason))
                     continue
                 subject = found[engine.name].on(label)
-                wrong = subject.expected(scenario.name) is not None
+                wrong = subject.expected(scenario) is not None
                 timed = bool(named) or scenario.mode == "explore" or name in scenario.timed.get(engine.name, ())
                 load = _load(scenario, request, seed, timed=timed, options=OPTIONS.get(label, {}))
                 if wrong_load := scenario.check(load):
@@ -324,7 +324,10 @@ def _shown(scenario: Scenario, name: str, found: Mapping[str, Subject], database
     """Whether a system belongs to what the catalogue shows in a scenario; asked for by name, any can be run in any."""
     if quick and scenario.quick is not None and name not in scenario.quick.get(database, ()):
         return False
-    return any(not subject.about or scenario.name in subject.about for subject in found.values())
+    return any(
+        (not subject.about or scenario.name in subject.about) and not (subject.by_luck and scenario.mode == "race")
+        for subject in found.values()
+    )
 
 
 def _unfit(

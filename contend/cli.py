@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from harness.runners.load import Crowd
     from harness.scenario import Profile
 
+# As scenarios.explorations has them; to show the help must not take the time of importing that.
+EXPLORED = ("claim-race", "cleanup-churn", "atomic-submit", "progress-updates", "worker-guard")
 WRONG_USAGE = 254
 OWN_FAULT = 255
 
@@ -179,7 +181,7 @@ def load(*, scenario: str, hand_out: bool, as_json: bool, options: dict[str, Any
 
 
 @cli.command()
-@click.argument("scenario", type=click.Choice(["claim-race", "cleanup-churn", "atomic-submit"]), metavar="SCENARIO")
+@click.argument("scenario", type=click.Choice(EXPLORED), metavar="SCENARIO")
 @click.option("--system", required=True, metavar="S", help="As for `contend run`.")
 @click.option("--database", default="sqlite", show_default=True, metavar="D", help="As for `contend run`.")
 @click.option("--workers", type=click.IntRange(1, 8), help="Processes whose statements are put in order. [default: 2]")
@@ -201,7 +203,8 @@ def explore(*, budget: float | None, as_json: bool, options: dict[str, Any], **a
     """Run the system's own code one statement at a time, in every order its statements can have.
 
     claim-race: workers claim once each. cleanup-churn: one cleans up by tag while the others claim. atomic-submit: one submits a run
-    while the others look for it. A violation is shown in the schedule with the fewest context switches, and repeated ten times before
+    while the others look for it. progress-updates: workers tell of a job each, and one gives its job back. worker-guard: workers open
+    one file at once. A violation is shown in the schedule with the fewest context switches, and repeated ten times before
     it is reported.
     """
     from contend import exploration  # noqa: PLC0415  # see the module's caption

@@ -213,6 +213,8 @@ def _columns(schedule: Mapping[str, Any]) -> Table:
             cells[step["worker"]].append(
                 f"{step.get('waiting') or step['what']}  … blocked by {', '.join(step['blocked_by'])}"
             )
+        if not any(cells):  # an operation that asked nothing of the database
+            cells[step["worker"]].append(step["what"])
         table.add_row(*(Text("\n".join(cell)) for cell in cells))
     answers = [[_answer(*each) for each in worker] for worker in schedule["answers"][: len(schedule["workers"])]]
     table.add_row(*(Text("\n".join(each), style="bold") for each in answers))

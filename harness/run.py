@@ -39,7 +39,8 @@ class Subject:
 
     `caught_by` maps a scenario to the invariant that must catch a system known to be wrong in it; empty for one that is right, or
     of which nothing is known (`known` false). `about` names the scenarios a system is there to show; in others it runs when asked for.
-    `at_level` replaces parts of `caught_by` on a database of that name, for another isolation level than the system was made for.
+    `at_level` replaces parts of `caught_by` on a database of that name, for another isolation level than the system was made for. A
+    wrong one that a race catches only `by_luck` is shown where it is explored.
     """
 
     name: str
@@ -50,15 +51,17 @@ class Subject:
     caught_by: Mapping[str, str] | None = None
     at_level: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     story: str = ""
+    by_luck: bool = False
 
     def on(self, engine: str) -> Subject:
         """The system as it is on a database of that name."""
         known = self.at_level.get(engine)
         return self if known is None else replace(self, caught_by={**(self.caught_by or {}), **known})
 
-    def expected(self, scenario: str) -> str | None:
-        """The invariant that must catch this system in a scenario, or None."""
-        return (self.caught_by or {}).get(scenario)
+    def expected(self, scenario: Scenario) -> str | None:
+        """The invariant that must catch this system in a scenario, or None: it is right, or what it does wrong is not judged there."""
+        name = (self.caught_by or {}).get(scenario.name)
+        return name if name in scenario.invariants else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Result:
     @property
     def caught(self) -> bool:
         """Whether the invariant that must catch this system did."""
-        expected = self.case.subject.expected(self.case.scenario.name)
+        expected = self.case.subject.expected(self.case.scenario)
         return any(j.invariant == expected and j.state == "broken" for j in self.judgements)
 
     @property
@@ -277,7 +280,7 @@ def describe(history: duckdb.DuckDBPyConnection, judgements: Sequence[Judgement]
 def _result(draft: Draft) -> Result:
     case, place, judgements, ruling = draft.case, draft.place, draft.judgements, draft.ruling
     caught = next((e for e in draft.evidence if e.name == "control-caught"), None)
-    expected = case.subject.expected(case.scenario.name)
+    expected = case.subject.expected(case.scenario)
     itself = any(j.invariant == expected and j.state == "broken" for j in judgements)
     result = Result(case, ruling, judgements, {})
     explored = schedules_covered(draft.series)

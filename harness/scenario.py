@@ -140,6 +140,9 @@ class Part:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
+Cast = tuple[Sequence[Part], Part]  # the parts that are explored, and what is done after them, when nobody is held
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came back from telling a process to run a program: its value, or what went wrong, in words."""
@@ -190,12 +193,11 @@ class Stage(Protocol):
         connections; else each has its own. Their figures are saved with the result. Raises `RunAbandoned` where nobody worked.
         """
 
-    def explore(self, prepare: Callable[[Stage, str], Sequence[Part]], quiet: Part) -> None:
+    def explore(self, prepare: Callable[[Stage, str], Cast]) -> None:
         """Have processes run their parts in every order their statements can have; in an exploration only.
 
-        `prepare` makes what every schedule begins with, in the process it is given, and gives the parts. `quiet` drains the queue after
-        each, held by nobody. Parts of the same program and arguments are alike but for their names. Raises `SystemUnusable` and
-        `RunAbandoned`.
+        `prepare` makes what every schedule begins with, in the process it is given, and gives the parts; the last runs after each, held
+        by nobody. Parts of the same program and arguments are alike but for their names. Raises `SystemUnusable` and `RunAbandoned`.
         """
 
     def tell(

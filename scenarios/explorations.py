@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from harness.protocols import JobId
-from harness.scenario import Client, Load, Part, Scenario, Stage
+from harness.processes import opens
+from harness.protocols import JobId, Promise
+from harness.scenario import Cast, Client, Load, Part, Scenario, Stage
 from scenarios.atomic_submit import ATOMIC_SUBMIT, submit
 from scenarios.claim_race import CLAIM_RACE
 from scenarios.claiming import SETUP_SECONDS, claim_few, enqueue, install
 from scenarios.cleanup_churn import CLEANUP_CHURN
+from scenarios.progress_updates import PROGRESS_UPDATES
+from scenarios.scanning import enqueue_scans, read_all
+from scenarios.worker_guard import WORKER_GUARD, install_alone
 
 # `budget` is in seconds, for one system; `reduced` leaves out schedules that would show nothing new; a worker that was let on stops
 # again within `step_seconds`.
 OPTIONS: Final[Mapping[str, Any]] = {"budget": 10.0, "reduced": True, "step_seconds": 10.0}
 FULL_SECONDS: Final = 60.0
+FEW: Final = Load(workers=2, jobs=4, batch=2)
 TAG: Final = "contend"  # of the jobs `enqueue` makes
 
 
@@ -50,6 +56,53 @@ def look(client: Client, after: JobId) -> None:
         client.read_run(after + 1)
 
 
+def tell(client: Client) -> Iterator[None]:
+    """Claim a job, tell of it, read what a screen shows, and give it back. When all have done their part, write what still waits."""
+    handles = client.claim(1).handles
+    for handle in handles:
+        client.report_progress(handle.job, 0.5)
+        flush(client, handle.job)
+        client.read_progress(handle.job)
+        if client.offers("fail"):
+            client.fail([handle])
+        else:
+            client.complete([handle])
+    yield
+    for handle in handles:
+        client.read_progress(handle.job)
+        flush(client, handle.job)
+        client.read_progress(handle.job)
+
+
+def tell_more(client: Client) -> Iterator[None]:
+    """Claim a job and tell of it. When all have done their part, tell less, as a result that comes late does, and complete it."""
+    handles = client.claim(1).handles
+    for handle in handles:
+        client.report_progress(handle.job, 0.75)
+        flush(client, handle.job)
+    yield
+    for handle in handles:
+        client.read_progress(handle.job)
+        client.report_progress(handle.job, 0.25)
+        flush(client, handle.job)
+        client.read_progress(handle.job)
+        client.complete([handle])
+
+
+def flush(client: Client, job: JobId) -> None:
+    """Have what was told of a job written, where that can be asked for."""
+    if client.offers("flush_progress"):
+        client.flush_progress(job)
+
+
+@opens
+def enter(client: Client) -> None:
+    """Open the system, claim where that was allowed, and let go of it."""
+    if client.open().outcome == "ok":
+        client.claim(1)
+        client.close()
+
+
 def drain(client: Client, batch: int, jobs: int) -> None:
     """Claim and complete until nothing is left, or more was handed out than there can be."""
     for _ in range(2 * jobs + 2):
@@ -74,65 +127,90 @@ def fill(stage: Stage, setup: str) -> None:
     stage.insist(setup, enqueue, within=SETUP_SECONDS, phase="setup", jobs=stage.load.jobs)
 
 
-def claims(stage: Stage, setup: str) -> Sequence[Part]:
+def _drained(stage: Stage) -> Part:
+    jobs = stage.load.jobs
+    return Part("quiet", drain, {"batch": max(jobs, stage.load.batch), "jobs": jobs})
+
+
+def claims(stage: Stage, setup: str) -> Cast:
     """Workers claim once each, from one queue."""
     fill(stage, setup)
-    return [
-        Part(f"w{number}", claim_then_complete, {"batch": stage.load.batch}) for number in range(stage.load.workers)
-    ]
+    each = range(stage.load.workers)
+    return [Part(f"w{n}", claim_then_complete, {"batch": stage.load.batch}) for n in each], _drained(stage)
 
 
-def clean_up(stage: Stage, setup: str) -> Sequence[Part]:
+def clean_up(stage: Stage, setup: str) -> Cast:
     """One worker cleans up by tag while the others claim."""
     fill(stage, setup)
-    others = range(1, stage.load.workers)
-    return [Part("w0", clean), *(Part(f"w{each}", claim_then_look, {"batch": stage.load.batch}) for each in others)]
+    others = [Part(f"w{n}", claim_then_look, {"batch": stage.load.batch}) for n in range(1, stage.load.workers)]
+    return [Part("w0", clean), *others], _drained(stage)
 
 
-def submits(stage: Stage, setup: str) -> Sequence[Part]:
+def submits(stage: Stage, setup: str) -> Cast:
     """One worker submits a run while the others look for it."""
     stage.insist(setup, install, within=SETUP_SECONDS, phase="setup")
     known = stage.insist(setup, submit, within=SETUP_SECONDS, phase="setup", size=stage.load.batch)
-    others = range(1, stage.load.workers)
-    return [
-        Part("w0", submit, {"size": stage.load.batch}),
-        *(Part(f"w{each}", look, {"after": known}) for each in others),
-    ]
+    others = [Part(f"w{n}", look, {"after": known}) for n in range(1, stage.load.workers)]
+    return [Part("w0", submit, {"size": stage.load.batch}), *others], Part("quiet", look_at_all)
 
 
-def explore(stage: Stage, prepare: Callable[[Stage, str], Sequence[Part]], *, drained: bool) -> None:
-    """Have the parts that `prepare` gives carried out in every order; after each, the queue is drained or looked at."""
-    jobs, batch = stage.load.jobs, stage.load.batch
-    quiet = Part("quiet", drain, {"batch": max(jobs, batch), "jobs": jobs}) if drained else Part("quiet", look_at_all)
-    stage.explore(prepare, quiet)
+def tellings(stage: Stage, setup: str) -> Cast:
+    """Workers tell of a job each; the last gives its job back, so that another may get it. In the end all is read twice."""
+    stage.insist(setup, install, within=SETUP_SECONDS, phase="setup")
+    jobs = stage.insist(setup, enqueue_scans, within=SETUP_SECONDS, phase="setup", jobs=stage.load.jobs)
+    last = stage.load.workers - 1
+    others = [Part(f"w{n}", tell_more) for n in range(last)]
+    return [*others, Part(f"w{last}", tell)], Part("quiet", read_all, {"jobs": jobs})
+
+
+def entries(stage: Stage, setup: str) -> Cast:
+    """Workers open one file at the same moment."""
+    stage.insist(setup, install_alone, within=SETUP_SECONDS, phase="setup")
+    return [Part(f"w{n}", enter) for n in range(stage.load.workers)], Part("quiet", enter)
+
+
+def _without_services(promise: Promise) -> str | None:
+    if promise.services:
+        return (
+            f"it keeps things in {' and '.join(promise.services)}, where nobody can put them back between two schedules"
+        )
+    return None
 
 
 def _exploration(
     raced: Scenario,
-    prepare: Callable[[Stage, str], Sequence[Part]],
+    prepare: Callable[[Stage, str], Cast],
     *without: str,
+    load: Load = FEW,
     quick: Mapping[str, tuple[str, ...]],
-    drained: bool = False,
+    control: Mapping[str, str] | None = None,
+    needs: Sequence[str] = (),
 ) -> Scenario:
     """Explore what a scenario is about, judged by its invariants but for those that need more than a few operations."""
+    options = {**OPTIONS, **load.options}
     return Scenario(
         name=raced.name,
         claim=raced.claim,
-        drive=partial(explore, prepare=prepare, drained=drained),
+        drive=partial(explore, prepare=prepare),
         invariants=tuple(name for name in raced.invariants if name not in ("witness-agrees", *without)),
         evidence=("processes-ended", "operations-accounted", "control-caught"),
-        control=raced.control,
+        control=control or raced.control,
         loads={
-            "quick": Load(workers=2, jobs=4, batch=2, options=OPTIONS),
-            "full": Load(workers=2, jobs=4, batch=2, options={**OPTIONS, "budget": FULL_SECONDS}),
+            "quick": replace(load, options=options),
+            "full": replace(load, options={**options, "budget": FULL_SECONDS}),
         },
-        needs=raced.needs,
+        needs=(*raced.needs, *needs),
         databases=raced.databases,
         mode="explore",
         witnessed=False,
-        applies=raced.applies,
+        applies=lambda promise: _without_services(promise) or raced.applies(promise),
         quick=quick,
     )
+
+
+def explore(stage: Stage, prepare: Callable[[Stage, str], Cast]) -> None:
+    """Have the parts that `prepare` gives carried out in every order."""
+    stage.explore(prepare)
 
 
 # A second or two each, in a run of everything.
@@ -140,11 +218,32 @@ QUICK_CLAIMS: Final = {
     "sqlite": ("reference:select-then-update", "reference:immediate-batch"),
     "postgres": ("reference:select-then-update", "reference:scalar-subquery", "reference:skip-locked-cte"),
 }
+# Nothing is written because time has passed, or a thread of the system's own would write.
+PATIENT: Final[Mapping[str, Any]] = {"flush_interval": 3600.0}
+STALE: Final = "defect:progress-stale-overwrite"
 EXPLORATIONS: Final[dict[str, Scenario]] = {
     each.name: each
     for each in (
-        _exploration(CLAIM_RACE, claims, "every-worker-served", quick=QUICK_CLAIMS, drained=True),
-        _exploration(CLEANUP_CHURN, clean_up, "delete-one-transaction", "submit-atomic", quick={}, drained=True),
+        _exploration(CLAIM_RACE, claims, "every-worker-served", quick=QUICK_CLAIMS),
+        _exploration(CLEANUP_CHURN, clean_up, "delete-one-transaction", "submit-atomic", quick={}),
         _exploration(ATOMIC_SUBMIT, submits, "statement-budget", quick={}),
+        _exploration(
+            PROGRESS_UPDATES,
+            tellings,
+            "write-budget",
+            "progress-fresh",
+            "progress-final",  # a job that was handed on at once is never read after its end
+            load=Load(workers=2, jobs=2, batch=1, options=PATIENT),
+            quick={},
+            control={"sqlite": STALE, "postgres": STALE},
+        ),
+        _exploration(
+            WORKER_GUARD,
+            entries,
+            "guard-released",
+            load=Load(workers=2, jobs=1, batch=1),
+            quick={"sqlite": ("reference:single-worker", "defect:silent-single-worker")},
+            needs=("close",),
+        ),
     )
 }

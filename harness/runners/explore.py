@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, Self
 import orjson
 
 from harness.errors import RunAbandoned
+from harness.processes import opens
 from harness.protocols import Effect, Held, Ran
 from harness.runners.search import Attempt, Diverged, Exhaustive, Given, Offer, Pct, Search, orders
 from harness.scenario import Client, Program
@@ -42,6 +43,17 @@ SHARE_OF_ALL: Final = 0.5  # of the budget, for which all are tried before that
 def explored(client: Client, program: Program, arguments: Mapping[str, Any]) -> int:
     """Be an explored process: run a program once for each schedule, as the turnstile says; gives how many."""
     return client.follow(program, arguments)
+
+
+@opens
+def explored_from_its_opening(client: Client, program: Program, arguments: Mapping[str, Any]) -> int:
+    """As `explored`, of a program that builds the system itself, in each schedule."""
+    return client.follow(program, arguments)
+
+
+def as_explored(program: Program | None) -> Program:
+    """What a process runs whose part of every schedule is this program."""
+    return explored_from_its_opening if getattr(program, "opens", False) else explored
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from harness.processes import CONTEXT, Birth, Crew, Source
 from harness.protocols import Gate, Promise, Server, ServiceFactory, Witness
 from harness.recorder import Recorder
 from harness.runners import apart
-from harness.runners.explore import Explorer, Look, Recall, Replay, Workers, doubts, explored, told
+from harness.runners.explore import Explorer, Look, Recall, Replay, Workers, as_explored, doubts, told
 from harness.runners.load import Crowd, Order, figures, problems, processes_for
-from harness.scenario import Answer, Load, Part, Profile, Program, Stage
+from harness.scenario import Answer, Cast, Load, Part, Profile, Program, Stage
 from harness.turnstile import Line, Turnstile
 
 BUILD_SECONDS = 60.0
@@ -144,11 +144,11 @@ class RealStage:
         if not self.series["load"]["operations"]:
             raise RunAbandoned("No user did anything, so there is nothing to judge. See logs/ of the result.")
 
-    def explore(self, prepare: Callable[[Stage, str], Sequence[Part]], quiet: Part) -> None:
+    def explore(self, prepare: Callable[[Stage, str], Cast]) -> None:
         """Have processes run their parts in every order; see `harness.scenario.Stage`."""
         assert self.gate is not None and self.look is not None  # noqa: S101, PT018  # only an exploration asks for it
         self.start({"setup": "setup"})
-        parts = prepare(self, "setup")
+        parts, quiet = prepare(self, "setup")
         self.end(["setup"])
         recall = Recall(self.crew.folder / "events" / "setup.ndjson")
         url, names = self._urls[0], [part.name for part in parts]
@@ -178,7 +178,7 @@ class RealStage:
                 far.close()
             self.crew.begin(
                 [
-                    Part(p.name, explored, {"program": p.program, "arguments": dict(p.arguments)})
+                    Part(p.name, as_explored(p.program), {"program": p.program, "arguments": dict(p.arguments)})
                     for p in (*parts, quiet)
                 ]
             )

@@ -421,3 +421,24 @@ DELETE FROM runs WHERE id = %(id)s::bigint AND NOT EXISTS (SELECT FROM jobs WHER
 UPDATE jobs SET progress = (change.triple ->> 2)::double precision
 FROM json_array_elements(%(changes)s::json) AS change (triple)
 WHERE jobs.id = (change.triple ->> 0)::bigint
+
+-- name: take_if_ready
+-- Marks one job as running where it is still ready, having waited for whoever holds it; right for one job, and for several only where
+-- everybody takes them in one order.
+UPDATE jobs SET
+  status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1,
+  due_at = clock_timestamp() + %(lease)s::interval, progress = NULL
+WHERE id = %(job)s::bigint AND status = 'ready'
+RETURNING priority, id, token, attempt
+
+-- name: make_board
+-- The progress of all jobs in one document of {job: [token, fraction]}; for those who do without the column.
+CREATE TABLE board AS SELECT CAST('{}' AS text) AS progress
+
+-- name: read_board
+-- The document.
+SELECT progress FROM board
+
+-- name: write_board
+-- WRONG after a read of its own: whatever others wrote since is gone.
+UPDATE board SET progress = %(board)s::text

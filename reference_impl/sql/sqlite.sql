@@ -287,3 +287,15 @@ DELETE FROM runs WHERE id = :id AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.ru
 UPDATE jobs SET progress = change.fraction
 FROM (SELECT json_extract(value, '$[0]') AS job, json_extract(value, '$[2]') AS fraction FROM json_each(:changes)) AS change
 WHERE jobs.id = change.job
+
+-- name: make_board
+-- The progress of all jobs in one document of {job: [token, fraction]}; for those who do without the column.
+CREATE TABLE board AS SELECT CAST('{}' AS text) AS progress
+
+-- name: read_board
+-- The document.
+SELECT progress FROM board
+
+-- name: write_board
+-- WRONG after a read of its own: whatever others wrote since is gone.
+UPDATE board SET progress = :board
