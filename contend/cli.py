@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.scenario import Profile
 
 # As scenarios.explorations has them; to show the help must not take the time of importing that.
-EXPLORED = ("claim-race", "cleanup-churn", "atomic-submit", "progress-updates", "worker-guard")
+EXPLORED = ("claim-race", "cleanup-churn", "atomic-submit", "progress-updates", "worker-guard", "programs")
 WRONG_USAGE = 254
 OWN_FAULT = 255
 

@@ -127,6 +127,10 @@ def coverage_words(coverage: Mapping[str, Any]) -> str:
 
 def schedules_words(coverage: Mapping[str, Any]) -> str:
     """How many schedules were tried, and of how many: all, or with which bound."""
+    if coverage.get("programs"):
+        return (
+            f"{coverage['programs']:,} program{'s' if coverage['programs'] != 1 else ''} made up, each with a schedule"
+        )
     number = f"{coverage['schedules']:,} schedule{'s' if coverage['schedules'] != 1 else ''}"
     if coverage["exhausted"]:
         saved = coverage.get("saved")

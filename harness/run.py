@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -174,7 +175,7 @@ def perform(
             crowd=crowd,
             gate=gate,
             replay=replay,
-            look=lambda: broken_so_far(case, place),
+            look=partial(broken_so_far, case, place),
             latency_ms=case.scenario.latency_ms.get(case.database, 0.0),
         ) as stage:
             problems, series = stage.crew.problems, stage.series
@@ -186,14 +187,18 @@ def perform(
     return Performed(problems, series, time.monotonic() - started)
 
 
-def broken_so_far(case: Case, place: Path) -> Mapping[str, Sequence[int]]:
-    """Judge what was recorded so far of a run that goes on: for each invariant that is broken, the schedules that break it."""
-    context = bundles.read_json(place / "context.json")
-    merging.merge(place)
+def broken_so_far(case: Case, place: Path, excerpt: Path | None = None, only: str = "") -> Mapping[str, Sequence[int]]:
+    """Judge what was recorded so far of a run that goes on: for each invariant that is broken, the schedules that break it.
+
+    `excerpt` is a folder with part of what was recorded; `only` the one invariant to judge by.
+    """
+    context, folder = bundles.read_json(place / "context.json"), excerpt or place
+    merging.merge(folder)
     try:
-        judgements = judging.judge(place, case.scenario.invariants, {name: context.get(name) for name in CONTEXT})
+        names = (only,) if only else case.scenario.invariants
+        judgements = judging.judge(folder, names, {name: context.get(name) for name in CONTEXT})
     finally:
-        shutil.rmtree(place / "history")
+        shutil.rmtree(folder / "history")
     return {j.invariant: j.schedules for j in judgements if j.state == "broken" and j.severity == "violation"}
 
 
@@ -240,7 +245,8 @@ def judge(case: Case, place: Path, performed: Performed, extra_invariants: Seque
             merging.merge(place)
         context = bundles.read_json(place / "context.json")
         row = {name: context.get(name) for name in CONTEXT}
-        judgements = judging.judge(place, case.scenario.invariants, row, extra_invariants)
+        names, sampled = case.scenario.invariants, case.scenario.sampled
+        judgements = judging.judge(place, names, row, extra_invariants, sampled=sampled)
         with coverage.open_history(place) as history:
             found = coverage.evidence(history, case.scenario.evidence)
             told = describe(history, judgements)
@@ -356,6 +362,7 @@ def schedules_covered(series: Mapping[str, Any]) -> dict[str, Any]:
         stands_for, below = explored["stands_for"], explored["preemptions_below"]
         return {
             "schedules": explored["schedules"] + sum(each["schedules"] for each in explored["random"]),
+            **({"programs": explored["programs"]} if explored.get("programs") else {}),
             "exhausted": explored["exhausted"],
             **({"saved": stands_for - explored["schedules"]} if stands_for else {}),
             **({"preemptions": below - 1} if below else {}),

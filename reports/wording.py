@@ -150,7 +150,7 @@ def coverage(result: Result) -> str:
     return f"{tried}; {rest}" if ", " in tried and rest else ", ".join(filter(None, (tried, rest)))
 
 
-_OF_SCHEDULES: Final = frozenset({"schedules", "exhausted", "saved", "preemptions", "depth", "found_with"})
+_OF_SCHEDULES: Final = frozenset({"schedules", "exhausted", "saved", "preemptions", "depth", "found_with", "programs"})
 
 
 def schedules(result: Result) -> str:
@@ -161,6 +161,8 @@ def schedules(result: Result) -> str:
     )
     if not isinstance(tried, int) or tried <= 0:
         return ""
+    if isinstance(made_up := result.coverage.get("programs"), int) and made_up > 0:
+        return f"{amount(made_up, 'program')} made up, each with a schedule"
     if exhausted:
         every = "the only schedule" if tried == 1 else f"all {tried:,} schedules"
         return every + (f", which stand{'s' if tried == 1 else ''} for {number(tried + saved)}" if saved else "")

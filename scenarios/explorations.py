@@ -10,6 +10,7 @@ from typing import Any, Final
 from harness.processes import opens
 from harness.protocols import JobId, Promise
 from harness.scenario import Cast, Client, Load, Part, Scenario, Stage
+from scenarios import programs
 from scenarios.atomic_submit import ATOMIC_SUBMIT, submit
 from scenarios.claim_race import CLAIM_RACE
 from scenarios.claiming import SETUP_SECONDS, claim_few, enqueue, install
@@ -213,14 +214,30 @@ def explore(stage: Stage, prepare: Callable[[Stage, str], Cast]) -> None:
     stage.explore(prepare)
 
 
+def explore_programs(stage: Stage) -> None:
+    """Have workers do what is made up."""
+    stage.explore(programs.workers, programs.programs(stage.load, stage.promise.capabilities))
+
+
 # A second or two each, in a run of everything.
 QUICK_CLAIMS: Final = {
     "sqlite": ("reference:select-then-update", "reference:immediate-batch"),
     "postgres": ("reference:select-then-update", "reference:scalar-subquery", "reference:skip-locked-cte"),
 }
 # Nothing is written because time has passed, or a thread of the system's own would write.
-PATIENT: Final[Mapping[str, Any]] = {"flush_interval": 3600.0}
+PATIENT: Final[Mapping[str, Any]] = {"flush_interval": 3600.0, "max_batch_size": 1_000_000}
 STALE: Final = "defect:progress-stale-overwrite"
+PROGRAMS: Final = replace(
+    _exploration(
+        CLAIM_RACE,
+        programs.workers,
+        "every-worker-served",
+        load=Load(workers=3, jobs=6, batch=2, options=PATIENT),
+        quick={},
+    ),
+    name="programs",
+    claim="Whatever workers do, and in whatever order, no job is handed to two of them, lost, or passed over.",
+)
 EXPLORATIONS: Final[dict[str, Scenario]] = {
     each.name: each
     for each in (
@@ -244,6 +261,12 @@ EXPLORATIONS: Final[dict[str, Scenario]] = {
             load=Load(workers=2, jobs=1, batch=1),
             quick={"sqlite": ("reference:single-worker", "defect:silent-single-worker")},
             needs=("close",),
+        ),
+        replace(
+            PROGRAMS,
+            drive=explore_programs,
+            sampled=True,
+            invariants=(*PROGRAMS.invariants, "progress-monotonic", "delete-exact", "delete-spares-running"),
         ),
     )
 }

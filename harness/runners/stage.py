@@ -21,8 +21,9 @@ from harness.protocols import Gate, Promise, Server, ServiceFactory, Witness
 from harness.recorder import Recorder
 from harness.runners import apart
 from harness.runners.explore import Explorer, Look, Recall, Replay, Workers, as_explored, doubts, told
+from harness.runners.generate import Generator
 from harness.runners.load import Crowd, Order, figures, problems, processes_for
-from harness.scenario import Answer, Cast, Load, Part, Profile, Program, Stage
+from harness.scenario import Answer, Cast, Load, Part, Profile, Program, Programs, Stage
 from harness.turnstile import Line, Turnstile
 
 BUILD_SECONDS = 60.0
@@ -144,7 +145,7 @@ class RealStage:
         if not self.series["load"]["operations"]:
             raise RunAbandoned("No user did anything, so there is nothing to judge. See logs/ of the result.")
 
-    def explore(self, prepare: Callable[[Stage, str], Cast]) -> None:
+    def explore(self, prepare: Callable[[Stage, str], Cast], programs: Programs | None = None) -> None:
         """Have processes run their parts in every order; see `harness.scenario.Stage`."""
         assert self.gate is not None and self.look is not None  # noqa: S101, PT018  # only an exploration asks for it
         self.start({"setup": "setup"})
@@ -191,7 +192,12 @@ class RealStage:
                     raise SystemUnusable(answer.problem) if answer.unusable else RunAbandoned(answer.problem)
                 explorer = Explorer(workers, restore, recall, self.look, self.crew.watch, self.folder / "witness")
                 try:
-                    if self.replay is None:
+                    if self.replay is not None:
+                        self.series["schedules"] = explorer.replay(self.replay)
+                    elif programs is not None:
+                        generator = Generator(explorer, programs, self.folder, self.load.seed)
+                        self.series["schedules"] = generator.run(self.load.options["budget"], shrunk=self.load.timed)
+                    else:
                         explorer.explore(
                             self.load.options["budget"],
                             self.load.seed,
@@ -199,8 +205,6 @@ class RealStage:
                             stop_when_found=not self.load.timed,
                         )
                         self.series["schedules"] = explorer.report()
-                    else:
-                        self.series["schedules"] = explorer.replay(self.replay)
                 finally:
                     recall.end()
                     self.series["exploration"] = [told(explorer.found)]
