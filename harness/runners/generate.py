@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 FIRST: Final = 100  # examples that are judged together; then twice as many, and so on
 MOST: Final = 800
-SHRINK_SECONDS: Final = 30.0  # at most, of each invariant
-EARLY: Final = 12  # choices at which the simplest schedules switch
+SHRINK_SECONDS: Final = 30.0  # at most
+ROUND: Final = 100  # simpler examples that are tried before they are judged
+EARLY: Final = 8  # choices at which the simplest schedules switch
 
 
 class Drawn:
@@ -71,7 +72,7 @@ class Mark:
             with file.open("rb") as written:
                 written.seek(self.sizes.get(file, 0))
                 target = into / file.relative_to(self.folder)
-                target.parent.mkdir(exist_ok=True)
+                target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(written.read())
 
     def undo(self) -> None:
@@ -121,6 +122,9 @@ def _less(example: Example) -> Iterator[Example]:
         before, after = example.programs[:place], example.programs[place + 1 :]
         if before or after:
             yield replace(example, programs=before + after)
+        for half in (program[: len(program) // 2], program[len(program) // 2 :]):
+            if half:
+                yield replace(example, programs=(*before, half, *after))
         for at, (kind, number) in enumerate(program):
             if len(program) > 1:
                 yield replace(example, programs=(*before, program[:at] + program[at + 1 :], *after))
@@ -184,13 +188,16 @@ class Generator:
             return []
         mark.undo()
         reported: list[dict[str, Any]] = []
+        until = time.monotonic() + SHRINK_SECONDS
         for invariant, numbers in sorted(broken.items(), key=lambda item: -len(item[1])):
             if invariant not in {each["invariant"] for each in reported}:
                 self.explorer.say(f"{invariant} broken by {len(numbers)} of {len(tried)} programs")
                 simplest = min((tried[number] for number in numbers), key=size_of)
                 if shrunk:
-                    simplest = self._shrink(simplest, invariant)
-                reported += self._report(simplest, {name: len(them) for name, them in broken.items()})
+                    simplest = self._shrink(simplest, invariant, until)
+                known = {each["invariant"] for each in reported}
+                times = {name: len(them) for name, them in broken.items() if name not in known}
+                reported += self._report(simplest, times)
         return reported
 
     def _try(self, examples: Sequence[Example], until: float) -> dict[int, Example]:
@@ -204,40 +211,37 @@ class Generator:
                 tried[number] = example
         return tried
 
-    def _shrink(self, simplest: Example, invariant: str) -> Example:
-        """Give the simplest example that can be come to, each a little simpler than the one before and breaking the invariant."""
-        until, known = time.monotonic() + SHRINK_SECONDS, {simplest}
-        while True:
-            size = size_of(simplest)
-            candidates = {each for each in simpler(simplest) if size_of(each) < size} - known
-            round_of = sorted(candidates, key=size_of)[:MOST]
-            known.update(round_of)
+    def _shrink(self, simplest: Example, invariant: str, until: float) -> Example:
+        """Give the simplest example that can be come to by then, each a little simpler than the one before and breaking the invariant."""
+        known = {simplest}
+        while (better := self._simpler(simplest, invariant, known, until)) is not None:
+            simplest = better
+        return simplest
+
+    def _simpler(self, example: Example, invariant: str, known: set[Example], until: float) -> Example | None:
+        """The simplest that breaks the invariant, of what is a little simpler than an example and not yet `known`."""
+        size = size_of(example)
+        candidates = sorted({each for each in simpler(example) if size_of(each) < size} - known, key=size_of)
+        for at in range(0, len(candidates), ROUND):
             mark = Mark.of(self.folder)
-            tried = self._try(round_of, until)
+            tried = self._try(candidates[at : at + ROUND], until)
             failing = [tried[number] for number in self._judge(mark, invariant).get(invariant, ())] if tried else []
             mark.undo()
-            if not failing:
-                return simplest
-            simplest = min(failing, key=size_of)
+            known.update(tried.values())
+            if failing:
+                return min(failing, key=size_of)
+        return None
 
     def _report(self, example: Example, times: Mapping[str, int]) -> list[dict[str, Any]]:
-        """Carry an example out to stay in the history, and repeat it; an entry for each invariant that it breaks."""
+        """Carry an example out to stay in the history, and repeat it; an entry for each invariant it breaks of those in `times`."""
         mark, explorer = Mark.of(self.folder), self.explorer
         number = self._carry_out(example)
         if number is None:
             return []
-        broken = self._judge(mark)
+        broken = [name for name in self._judge(mark) if name in times]
         repeated = repeat(explorer.workers, explorer.restore, explorer.found.chosen[number])
-        return [
-            {
-                "invariant": name,
-                "schedule": number,
-                "schedules": times.get(name, 1),
-                "example": told(example),
-                **repeated,
-            }
-            for name in broken
-        ]
+        also = {"schedule": number, "example": told(example), **repeated}
+        return [{"invariant": name, "schedules": times[name], **also} for name in broken]
 
     def _carry_out(self, example: Example) -> int | None:
         self.explorer.workers.example = example
