@@ -204,8 +204,9 @@ def explore(*, budget: float | None, as_json: bool, options: dict[str, Any], **a
 
     claim-race: workers claim once each. cleanup-churn: one cleans up by tag while the others claim. atomic-submit: one submits a run
     while the others look for it. progress-updates: workers tell of a job each, and one gives its job back. worker-guard: workers open
-    one file at once. A violation is shown in the schedule with the fewest context switches, and repeated ten times before
-    it is reported.
+    one file at once. programs: workers do what Hypothesis makes up, and what fails is shrunk.
+
+    A violation is shown in the schedule with the fewest context switches, and repeated ten times before it is reported.
     """
     from contend import exploration  # noqa: PLC0415  # see the module's caption
 

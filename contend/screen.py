@@ -197,9 +197,15 @@ def schedule_lines(document: Mapping[str, Any]) -> list[str | Table]:
         sentence = tell(schedule["invariant"], found["evidence"][0]).sentence.striptags() if found["evidence"] else ""
         shown.append(f"{schedule['invariant']}: {html.unescape(sentence)}")
         shown.append(_columns(schedule))
+        one = schedule["schedules"] == 1
+        which = (
+            f"program{'' if one else 's'}; shrunk to this one, which"
+            if "example" in schedule
+            else f"schedule{'' if one else 's'}; this one, with the fewest context switches,"
+        )
         shown.append(
-            f"Broken by {schedule['schedules']:,} schedule{'s' if schedule['schedules'] != 1 else ''}; this one, with the fewest "
-            f"context switches, went the same {schedule['same']} of {schedule['times']} times. {found['replay']}"
+            f"Broken by {schedule['schedules']:,} {which} went the same {schedule['same']} of {schedule['times']} times. "
+            f"{found['replay']}"
         )
     return shown
 
