@@ -23,9 +23,9 @@ from harness.scenario import Example, Programs
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
-FIRST: Final = 100  # examples that are judged together; then twice as many, and so on
+FIRST: Final = 40  # examples that are judged together; then twice as many, and so on
 MOST: Final = 800
-SHRINK_SECONDS: Final = 30.0  # at most
+SHRINK_SECONDS: Final = 120.0  # at most; on an idle machine it takes a few
 ROUND: Final = 100  # simpler examples that are tried before they are judged
 EARLY: Final = 8  # choices at which the simplest schedules switch
 
@@ -116,6 +116,11 @@ def simpler(example: Example) -> Iterator[Example]:
 
 
 def _less(example: Example) -> Iterator[Example]:
+    for one, other in itertools.combinations(
+        example.programs, 2
+    ):  # most bugs need no more than an operation of two workers each
+        for (kind, number), (its, also) in itertools.product(one, other):
+            yield replace(example, jobs=1, programs=(((kind, min(number, 1)),), ((its, min(also, 1)),)))
     if example.jobs > 1:
         yield from (replace(example, jobs=jobs) for jobs in {1, example.jobs - 1})
     for place, program in enumerate(example.programs):
@@ -159,6 +164,7 @@ class Generator:
         with explorer.interruptible():
             explorer.workers.example = self.programs.warm_up
             explorer.warm_up()
+            _made_up(self.programs.examples(), self.seed, 1)  # it imports and sets up
             started = time.monotonic()
             self.until = started + budget_seconds
             reported: list[dict[str, Any]] = []

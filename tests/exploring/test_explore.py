@@ -237,6 +237,7 @@ def test_one_worker_has_nobody_to_contend_with(tmp_path: Path) -> None:
     assert "Raise --workers" in " ".join(result["reasons"])
 
 
+@pytest.mark.full  # every deadlock lasts for as long as the server takes to look for one
 def test_a_deadlock_is_ended_by_the_server_and_is_an_error_of_one_claim(tmp_path: Path) -> None:
     status, result, said = explore(
         "defect:batch-deadlock", "--database", "postgres", "--option", "budget=3", cwd=tmp_path
