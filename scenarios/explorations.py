@@ -13,11 +13,11 @@ from harness.scenario import Cast, Client, Load, Part, Scenario, Stage
 from scenarios import programs
 from scenarios.atomic_submit import ATOMIC_SUBMIT, submit
 from scenarios.claim_race import CLAIM_RACE
-from scenarios.claiming import SETUP_SECONDS, claim_few, enqueue, install
+from scenarios.claiming import SETUP_SECONDS, claim_few, enqueue, install, must
 from scenarios.cleanup_churn import CLEANUP_CHURN
 from scenarios.progress_updates import PROGRESS_UPDATES
 from scenarios.scanning import enqueue_scans, read_all
-from scenarios.worker_guard import WORKER_GUARD, install_alone
+from scenarios.worker_guard import WORKER_GUARD
 
 # `budget` is in seconds, for one system; `reduced` leaves out schedules that would show nothing new; a worker that was let on stops
 # again within `step_seconds`.
@@ -97,6 +97,15 @@ def flush(client: Client, job: JobId) -> None:
 
 
 @opens
+def fill_alone(client: Client, jobs: int) -> None:
+    """Open the system as the only process there is, make its tables, fill the queue, and let go of it."""
+    must(client.open(), "open")
+    install(client)
+    enqueue(client, jobs)
+    client.close()
+
+
+@opens
 def enter(client: Client) -> None:
     """Open the system, claim where that was allowed, and let go of it."""
     if client.open().outcome == "ok":
@@ -166,7 +175,7 @@ def tellings(stage: Stage, setup: str) -> Cast:
 
 def entries(stage: Stage, setup: str) -> Cast:
     """Workers open one file at the same moment."""
-    stage.insist(setup, install_alone, within=SETUP_SECONDS, phase="setup")
+    stage.insist(setup, fill_alone, within=SETUP_SECONDS, phase="setup", jobs=stage.load.jobs)
     return [Part(f"w{n}", enter) for n in range(stage.load.workers)], Part("quiet", enter)
 
 
