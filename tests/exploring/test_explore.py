@@ -126,6 +126,13 @@ def _tells(scenario: str, database: str, right: list[str], wrong: Mapping[str, s
         ]
 
 
+def test_a_connection_for_each_claim_is_called_the_same_in_every_schedule(tmp_path: Path) -> None:
+    status, result, _ = explore("Reconnecting", "--batch", 1, cwd=tmp_path)
+    (schedule,) = (each for each in result["series"]["schedules"] if each["invariant"] == "no-double-claim")
+    assert (status, schedule["same"], result["coverage"]["exhausted"]) == (1, 10, True)
+    assert result["series"]["exploration"][0]["divergences"] == 0
+
+
 def test_the_schedule_that_is_shown_has_the_fewest_switches(tmp_path: Path) -> None:
     status, result, said = explore("reference:select-then-update", "--batch", 1, cwd=tmp_path)
     (schedule,) = (each for each in result["series"]["schedules"] if each["invariant"] == "no-double-claim")
