@@ -24,7 +24,7 @@ from harness.errors import ContendError, RunAbandoned, UsageError
 from harness.invariants import judging
 from harness.processes import Source
 from harness.protocols import Database, Server, ServiceFactory, Witness
-from harness.run import Case, Draft, Performed, Result, Role, Subject, judge, perform, settle
+from harness.run import Case, Draft, Performed, Result, Role, Subject, judge, perform, settle, too_few
 from harness.runners.explore import Replay
 from harness.runners.load import Crowd
 from harness.scenario import Load, Mode, Profile, Scenario
@@ -162,7 +162,7 @@ class Campaign:
 
     def _settle(self, draft: Draft, bundle: Bundle, server: Server | None) -> None:
         """Give a case its verdict; without a server no control is run any more."""
-        result = settle(draft, partial(self._control, draft.case, bundle, server), save=True)
+        result = settle(draft, partial(self._control, draft, bundle, server), save=True)
         self.results.append(result)
         self.watcher.ended(result)
 
@@ -183,8 +183,9 @@ class Campaign:
         )
         return place, performed
 
-    def _control(self, case: Case, bundle: Bundle, server: Server | None) -> Evidence:
+    def _control(self, draft: Draft, bundle: Bundle, server: Server | None) -> Evidence:
         """Run the known-broken twin under the same settings, once for all cases that share them."""
+        case = draft.case
         name = case.scenario.control[case.database]
         load = replace(case.load, timed=False)
         for known in (*self.results, *self.controls):
@@ -206,6 +207,8 @@ class Campaign:
             place, performed = self._perform(twin, bundle, server)
             known = settle(judge(twin, place, performed), _no_control, save=True)
             self.controls.append(known)
+        if known.caught and (reason := too_few(draft.series, known.document["series"])):
+            return Evidence("control-caught", present=False, reason=reason, remedy="Raise --budget.")
         return Evidence(
             "control-caught",
             known.caught,

@@ -375,6 +375,20 @@ def schedules_covered(series: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def too_few(series: Mapping[str, Any], control: Mapping[str, Any]) -> str:
+    """Say, by the `series` of an exploration that passed, that it tried fewer schedules than its control took to be caught; else nothing.
+
+    Both had the same time, but a busy machine may have left one of them next to none.
+    """
+    covered = schedules_covered(series)
+    found = [each["schedule"] for each in control.get("schedules", []) if "example" not in each]
+    if not covered or covered["exhausted"] or not found or covered["schedules"] >= min(found):
+        return ""
+    return (
+        f"Schedules tried: {covered['schedules']:,}, fewer than the {min(found):,} after which its control was caught."
+    )
+
+
 def replay_line(case: Case) -> str:
     """The command that runs the same case again. A race is not the same race twice; the same settings are."""
     load = case.load

@@ -9,6 +9,7 @@ from contend.cli import EXPLORED
 from harness import coverage
 from harness.invariants import judging
 from harness.protocols import OPTIONAL, REQUIRED
+from harness.run import too_few
 from harness.scenario import Scenario
 from reference_impl.defects import DEFECTS
 from reference_impl.strategies import STRATEGIES
@@ -73,3 +74,26 @@ def test_the_fixed_names_of_scenarios_and_systems_are_there() -> None:
 
 def test_every_invariant_is_judged_by_some_scenario() -> None:
     assert {name for scenario in SCENARIOS.values() for name in scenario.invariants} == set(judging.NAMES)
+
+
+@pytest.mark.parametrize(
+    ("tried", "exhausted", "caught_after", "said"),
+    [(1, False, [3, 2], "fewer than the 2"), (2, False, [3, 2], ""), (1, True, [3], ""), (1, False, [], "")],
+)
+def test_an_exploration_of_fewer_schedules_than_its_control_needed_shows_nothing(
+    tried: int,
+    exhausted: bool,  # noqa: FBT001  # a case of the table
+    caught_after: list[int],
+    said: str,
+) -> None:
+    explored: dict[str, object] = {
+        "schedules": tried,
+        "exhausted": exhausted,
+        "stands_for": None,
+        "preemptions_below": 1,
+        "random": [],
+    }
+    reason = too_few({"exploration": [explored]}, {"schedules": [{"schedule": number} for number in caught_after]})
+    assert said in reason
+    assert bool(said) == bool(reason)
+    assert not too_few({}, {})
