@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from harness.runners.load import Crowd
     from harness.scenario import Profile
 
+# As scenarios.explorations has them; to show the help must not take the time of importing that.
+EXPLORED = (
+    "claim-race",
+    "claim-recovery",
+    "cleanup-churn",
+    "atomic-submit",
+    "progress-updates",
+    "worker-guard",
+    "programs",
+)
 WRONG_USAGE = 254
 OWN_FAULT = 255
 
@@ -179,11 +189,7 @@ def load(*, scenario: str, hand_out: bool, as_json: bool, options: dict[str, Any
 
 
 @cli.command()
-@click.argument(
-    "scenario",
-    type=click.Choice(["claim-race", "claim-recovery", "cleanup-churn", "atomic-submit"]),
-    metavar="SCENARIO",
-)
+@click.argument("scenario", type=click.Choice(EXPLORED), metavar="SCENARIO")
 @click.option("--system", required=True, metavar="S", help="As for `contend run`.")
 @click.option("--database", default="sqlite", show_default=True, metavar="D", help="As for `contend run`.")
 @click.option("--workers", type=click.IntRange(1, 8), help="Processes whose statements are put in order. [default: 2]")
@@ -212,13 +218,19 @@ def explore(*, budget: float | None, crash: bool, as_json: bool, options: dict[s
 
     claim-race: workers claim once each. claim-recovery: workers claim and complete while another recovers what they hold, as if they had
     been away for longer than their lease. cleanup-churn: one cleans up by tag while the others claim. atomic-submit: one submits a run
-    while the others look for it. A violation is shown in the schedule with the fewest context switches, and repeated ten times before
-    it is reported.
+    while the others look for it. progress-updates: workers tell of a job each, and one gives its job back. worker-guard: workers open
+    one file at once. programs: workers do what Hypothesis makes up, and what fails is shrunk.
+
+    A violation is shown in the schedule with the fewest context switches, and repeated ten times before it is reported.
     """
     from contend import exploration  # noqa: PLC0415  # see the module's caption
 
     if budget is not None:
         options = {**options, "budget": budget}
+    if crash and asked["scenario"] == "programs":
+        raise click.UsageError(
+            "What is made up comes without crashes: explore another scenario with --crash, or leave it out."
+        )
     if crash:
         options = {**options, "crash": True}
     return _run(exploration.request(options=options, argv=tuple(sys.argv[1:]), **asked), as_json=as_json)

@@ -183,9 +183,15 @@ def schedule_lines(document: Mapping[str, Any]) -> list[str | Table]:
         sentence = tell(schedule["invariant"], found["evidence"][0]).sentence.striptags() if found["evidence"] else ""
         shown.append(f"{schedule['invariant']}: {html.unescape(sentence)}")
         shown.append(_columns(schedule, _breaking(document, schedule["invariant"])))
+        one = schedule["schedules"] == 1
+        which = (
+            f"program{'' if one else 's'}; shrunk to this one, which"
+            if "example" in schedule
+            else f"schedule{'' if one else 's'}; this one, with the fewest context switches,"
+        )
         shown.append(
-            f"Broken by {schedule['schedules']:,} schedule{'s' if schedule['schedules'] != 1 else ''}; this one, with the fewest "
-            f"context switches, went the same {schedule['same']} of {schedule['times']} times. {found['replay']}"
+            f"Broken by {schedule['schedules']:,} {which} went the same {schedule['same']} of {schedule['times']} times. "
+            f"{found['replay']}"
         )
         if schedule.get("spec"):
             shown.append(f"The same for PostgreSQL's isolationtester: {schedule['spec']}")
@@ -228,6 +234,8 @@ def _columns(schedule: Mapping[str, Any], broke: Breaking | None) -> Table:
             cells[step["worker"]] = [*(cells[step["worker"]] or [step["what"]]), f"✗ {crash_words(step['crash'])}"]
         if broke and broke.worker is not None and broke.step == number:
             cells[broke.worker].append(CONTRADICTION)
+        if not any(cells):  # an operation that asked nothing of the database
+            cells[step["worker"]].append(step["what"])
         table.add_row(*(Text("\n".join(cell)) for cell in cells))
     workers = len(schedule["workers"])
     answers = [[_answer(*each) for each in own] for own in schedule["answers"]]

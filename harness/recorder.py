@@ -364,7 +364,7 @@ class RecordedSystem:
             problem = ""
             try:
                 if rest is None or told.phase == "main":
-                    run: Any = program(self, **arguments)
+                    run: Any = program(self, **arguments, **told.arguments)
                     rest = run if inspect.isgenerator(run) else iter(())
                     followed += 1
                 rest = rest if next(rest, over) is None else None

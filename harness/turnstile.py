@@ -6,7 +6,7 @@ to `harness.runners.explore` in JSON, one message a line, over a line of its own
 
     to the process     {"schedule":3,"phase":"main","free":false}
                                           begin the program, and go on through one statement; record what it does as schedule 3 (null: not
-                                          at all); free: without a stop
+                                          at all); free: without a stop; perhaps also "arguments" of the program
                        null                  end
                        "go"                  go on through one statement
                        "die"                 go on through one statement, and be killed before its caller has the answer
@@ -30,7 +30,8 @@ import signal
 import socket
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -50,6 +51,7 @@ class Told:
 
     number: int | None
     phase: Phase
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of the program, in this schedule
 
 
 class Line:
@@ -136,7 +138,7 @@ class Turnstile:
         self._dies = told.get("die", False)
         self._thread = threading.get_ident()
         self._ran, self._answers = [], []
-        return Told(told["schedule"], told["phase"])
+        return Told(told["schedule"], told["phase"], told.get("arguments", {}))
 
     def done(self, problem: str = "", *, more: bool = False) -> None:
         """Say that the program has ended, or with `more` the part of it that is explored, and how its operations did."""

@@ -150,7 +150,7 @@ def coverage(result: Result) -> str:
 
 
 _OF_SCHEDULES: Final = frozenset(
-    {"crash_points", "schedules", "exhausted", "saved", "preemptions", "depth", "found_with"}
+    {"crash_points", "schedules", "exhausted", "saved", "preemptions", "depth", "found_with", "programs"}
 )
 
 
@@ -165,6 +165,8 @@ def schedules(coverage: Mapping[str, object]) -> str:
     )
     if not isinstance(tried, int) or tried <= 0:
         return ""
+    if isinstance(made_up := coverage.get("programs"), int) and made_up > 0:
+        return f"{amount(made_up, 'program')} made up, each with a schedule"
     if exhausted:
         every = "the only schedule" if tried == 1 else f"all {tried:,} schedules"
         befell = f", with a crash at each of {amount(int(crashes), 'point')}" if crashes else ""

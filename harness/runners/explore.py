@@ -17,16 +17,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from types import FrameType, TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Protocol, Self
 
 import orjson
 
 from harness.clock import WorldClock
 from harness.errors import RunAbandoned
+from harness.processes import opens
 from harness.protocols import Crash, Effect, Held, Ran
 from harness.recorder import Recorder
 from harness.runners.search import Attempt, Diverged, Exhaustive, Given, Offer, Pct, Search, orders
-from harness.scenario import Client, Program
+from harness.scenario import Client, Example, Program
 from harness.turnstile import SPIN_SECONDS, Line
 from harness.witnesses.statement import Statement, StatementFile
 
@@ -52,6 +53,17 @@ SHARE_OF_ALL: Final = 0.5  # of the budget, for which all are tried before that
 def explored(client: Client, program: Program, arguments: Mapping[str, Any]) -> int:
     """Be an explored process: run a program once for each schedule, as the turnstile says; gives how many."""
     return client.follow(program, arguments)
+
+
+@opens
+def explored_from_its_opening(client: Client, program: Program, arguments: Mapping[str, Any]) -> int:
+    """As `explored`, of a program that builds the system itself, in each schedule."""
+    return client.follow(program, arguments)
+
+
+def as_explored(program: Program | None) -> Program:
+    """What a process runs whose part of every schedule is this program."""
+    return explored_from_its_opening if getattr(program, "opens", False) else explored
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +154,9 @@ class Workers:
 
         `clock` is theirs, where they may move it. With `fate`, something befalls one of them in each schedule.
         """
-        self.workers = [_Worker(name, lines[name], twins[name]) for name in names]
-        self._named = {worker.name: worker for worker in self.workers}
+        self._all = [_Worker(name, lines[name], twins[name]) for name in names]
+        self._named = {worker.name: worker for worker in self._all}
+        self.example: Example | None = None  # what the next schedules do, where that is made up
         self._held = held
         self._quiet_name, self._quiet = quiet, lines[quiet]
         self._step_seconds = step_seconds
@@ -154,6 +167,11 @@ class Workers:
     def crashes(self) -> bool:
         """Whether something befalls one of them in each schedule."""
         return self._fate is not None
+
+    @property
+    def workers(self) -> Sequence[_Worker]:
+        """Those that take part."""
+        return self._all if self.example is None else self._all[: len(self.example.programs)]
 
     def __enter__(self) -> Self:
         self._selector = DefaultSelector()
@@ -185,7 +203,7 @@ class Workers:
         return gone[0] if gone else None
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        for worker in self.workers:
+        for worker in self._all:
             with contextlib.suppress(OSError):  # it died
                 worker.line.say(None)
             worker.line.close()
@@ -221,9 +239,13 @@ class Workers:
             raise
         except (EOFError, OSError):
             raise _died(worker) from None
-        worker.ran += [Ran(*each) for each in told["ran"]]
+        ran = [Ran(*each) for each in told["ran"]]
+        worker.ran += ran
         worker.first, worker.open = told["began"] or worker.first, told["open"]
-        if not told["open"]:  # whatever it held, it holds no more: who was refused may try again
+        idle = (
+            told["stop"] == "busy" and not ran
+        )  # it has but been refused: two that are would have each other try for ever
+        if not told["open"] and not idle:  # whatever it held, it holds no more: who was refused may try again
             for other in self.workers:
                 if other.busy and other.state == "blocked" and other is not worker:
                     other.state = "held"
@@ -317,7 +339,7 @@ class Workers:
                 self._settle()
                 answers.append(worker.answers)
                 afterwards.append(worker.name)
-        answers.append(self._drain(number))
+        answers.append(self._tend({"schedule": number, "phase": "quiet", "free": True}))
         afterwards.append(self._quiet_name)
         for worker in self.workers:
             if worker.dead:
@@ -328,13 +350,22 @@ class Workers:
         return Schedule(tuple(chosen), tuple(steps), tuple(answers), tuple(afterwards), attempt.redundant, waited)
 
     def _begin(self, number: int | None) -> None:
+        begins: list[dict[str, Any]] = [{"schedule": number, "phase": "main", "free": False} for _ in self.workers]
+        if self.example is not None:
+            filled = self._tend(
+                {"schedule": number, "phase": "setup", "free": True, "arguments": {"enqueue": self.example.jobs}}
+            )
+            jobs = [job for _, _, named, *_ in filled for job in named]
+            for worker, begin, program in zip(self.workers, begins, self.example.programs, strict=True):
+                begin["arguments"] = {"operations": program, "jobs": jobs}
+                worker.first = program[0][0]
         self._held.turn(on=True)
-        for worker in self.workers:
+        for worker, begin in zip(self.workers, begins, strict=True):
             worker.state, worker.fresh, worker.busy = "held", True, False
             worker.what, worker.effect, worker.inside = worker.first, "write", True
             worker.ran, worker.answers, worker.more, worker.blocked_by = [], None, False, ()
             worker.open = False
-            worker.begin = {"schedule": number, "phase": "main", "free": False}
+            worker.begin = begin
         if self._clock is not None:
             self._clock.reset()
 
@@ -517,18 +548,18 @@ class Workers:
                     worker.state, worker.blocked_by = "blocked", tuple(others)
                     worker.waiting = self._held.at_work(name)
 
-    def _drain(self, number: int | None) -> Any:
-        """Have the quiet process claim and complete what is left, held by nobody."""
-        self._quiet.say({"schedule": number, "phase": "quiet", "free": True})
+    def _tend(self, told: Mapping[str, Any]) -> Any:
+        """Have the quiet process, held by nobody, claim and complete what is left, or do what comes before; give its answers."""
+        self._quiet.say(told)
         try:
-            told = self._quiet.hear(DRAIN_SECONDS)
+            answer = self._quiet.hear(DRAIN_SECONDS)
         except TimeoutError:
             raise RunAbandoned(f"The queue was not drained within {DRAIN_SECONDS:g} s after a schedule.") from None
         except EOFError:
             raise RunAbandoned("The process that drains the queue died. See its log in the bundle.") from None
-        if told["problem"]:
-            raise RunAbandoned(f"The queue could not be drained: {told['problem']}")
-        return told["answers"]
+        if answer["problem"]:
+            raise RunAbandoned(f"The queue could not be drained: {answer['problem']}")
+        return answer["answers"]
 
 
 @dataclass
@@ -560,6 +591,7 @@ class Replay:
     invariant: str
     choices: tuple[int, ...]
     said: tuple[str, ...]
+    example: Example | None = None  # what the workers did, where that was made up
 
 
 @dataclass(slots=True)
@@ -567,6 +599,7 @@ class Explored:
     """What an exploration came to."""
 
     schedules: int = 0
+    programs: int = 0  # of these, with a program of their own
     redundant: int = 0  # carried out in part or whole, and left out of `schedules`, as others show the same
     waited: int = 0  # schedules in which a worker had to wait for another's lock
     exhausted: bool = False
@@ -589,8 +622,11 @@ class Explored:
     crash_points: set[tuple[int, str, int]] = field(default_factory=set)
 
 
-# Judges what was recorded so far: for each invariant that is broken, the schedules that break it.
-Look = Callable[[], Mapping[str, Sequence[int]]]
+class Look(Protocol):
+    """Judges what was recorded so far."""
+
+    def __call__(self, excerpt: Path | None = None, only: str = "") -> Mapping[str, Sequence[int]]:
+        """For each invariant that is broken, the schedules that break it; of a folder with a part of the history, and by one alone."""
 
 
 @dataclass
@@ -613,11 +649,12 @@ class Explorer:
 
         Ctrl-C ends the search after the schedule at hand, and a second one at once.
         """
-        with self._interruptible():
+        with self.interruptible():
             self._explore(budget_seconds, seed, reduced=reduced, stop_when_found=stop_when_found)
 
     @contextlib.contextmanager
-    def _interruptible(self) -> Iterator[None]:
+    def interruptible(self) -> Iterator[None]:
+        """Take note of Ctrl-C while the context lasts, rather than be ended by it; a second one ends us."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -635,7 +672,7 @@ class Explorer:
             signal.signal(signal.SIGINT, before)
 
     def _explore(self, budget_seconds: float, seed: int, *, reduced: bool, stop_when_found: bool) -> None:
-        self._warm_up()
+        self.warm_up()
         self._started = time.monotonic()
         self._look_at = self._started + FIRST_LOOK_SECONDS
         every = Exhaustive(reduced=reduced)
@@ -660,7 +697,8 @@ class Explorer:
         """Carry one schedule out, recorded as schedule 1, then repeat it as `report` does."""
         found = self.found
         self._started = time.monotonic()
-        self._warm_up()
+        self.workers.example = given.example
+        self.warm_up()
         attempt = Given(given.choices, given.said, 1).next()
         assert attempt is not None  # noqa: S101  # it gives one
         schedule = self._once(attempt)
@@ -680,7 +718,8 @@ class Explorer:
         repeated = repeat(self.workers, self.restore, schedule.chosen)
         return [{"invariant": given.invariant, "schedule": 1, "schedules": 1, **repeated}]
 
-    def _warm_up(self) -> None:
+    def warm_up(self) -> None:
+        """Carry a schedule out some times, unrecorded."""
         warm_up = Given((), (), WARM_UP)
         while (attempt := warm_up.next()) is not None:
             self.restore()
@@ -695,6 +734,10 @@ class Explorer:
                 self._count(schedule)
             if self.found.shown_seconds is None and time.monotonic() >= self._look_at:
                 self._glance()
+
+    def once(self, attempt: Attempt) -> int | None:
+        """Carry a schedule out, recorded; gives its number, or None where it did not go as it had before."""
+        return None if self._once(attempt) is None else self._number
 
     def _once(self, attempt: Attempt) -> Schedule | None:
         self._number += 1
@@ -871,6 +914,7 @@ def told(found: Explored) -> dict[str, Any]:
     """Say as plain values what an exploration came to."""
     return {
         "schedules": found.schedules,
+        **({"programs": found.programs} if found.programs else {}),
         "exhausted": found.exhausted,
         "redundant": found.redundant,
         "waited": found.waited,

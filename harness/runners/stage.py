@@ -22,10 +22,11 @@ from harness.processes import CONTEXT, Birth, Crew, Source
 from harness.protocols import Gate, Held, Promise, Server, ServiceFactory, Witness
 from harness.recorder import Recorder
 from harness.runners import apart
-from harness.runners.explore import Explorer, Fate, Look, Recall, Replay, Workers, doubts, explored, told
+from harness.runners.explore import Explorer, Fate, Look, Recall, Replay, Workers, as_explored, doubts, told
+from harness.runners.generate import Generator
 from harness.runners.isolation import export
 from harness.runners.load import Crowd, Order, figures, problems, processes_for
-from harness.scenario import Answer, Load, Part, Profile, Program, Stage
+from harness.scenario import Answer, Cast, Load, Part, Profile, Program, Programs, Stage
 from harness.turnstile import Line, Turnstile
 
 BUILD_SECONDS = 60.0
@@ -34,7 +35,7 @@ LOOK_SECONDS = 0.0002  # between two looks at what it is doing
 
 
 @dataclass
-class _Cast:
+class _Company:
     """The processes of one exploration: each part's own, the last of which is the quiet one."""
 
     stage: RealStage
@@ -67,7 +68,10 @@ class _Cast:
 
     def _begin(self, parts: Sequence[Part]) -> None:
         self.stage.crew.begin(
-            [Part(p.name, explored, {"program": p.program, "arguments": dict(p.arguments)}) for p in parts]
+            [
+                Part(p.name, as_explored(p.program), {"program": p.program, "arguments": dict(p.arguments)})
+                for p in parts
+            ]
         )
 
     def _bear(self, part: Part) -> Line:
@@ -216,12 +220,14 @@ class RealStage:
         """Whether something befalls a worker in each schedule of an exploration."""
         return bool(self.load.options.get("crash"))
 
-    def explore(self, prepare: Callable[[Stage, str], Sequence[Part]], *, moves_time: bool) -> None:
+    def explore(
+        self, prepare: Callable[[Stage, str], Cast], programs: Programs | None = None, *, moves_time: bool = False
+    ) -> None:
         """Have processes run their parts in every order; see `harness.scenario.Stage`."""
         assert self.gate is not None and self.look is not None  # noqa: S101, PT018  # only an exploration asks for it
         clock = self._movable_clock() if moves_time else None
         self.start({"setup": "setup"}, clock=clock)
-        *parts, quiet = prepare(self, "setup")
+        parts, quiet = prepare(self, "setup")
         self.end(["setup"])
         recall = Recall(self.crew.folder / "events" / "setup.ndjson")
         url, names = self._urls[0], [part.name for part in parts]
@@ -229,12 +235,11 @@ class RealStage:
         with ExitStack() as stack:
             held = stack.enter_context(self.gate.guard(url, names))
             restore = stack.enter_context(self.server.snapshot(url))
-
-            cast = _Cast(self, held, url, (*parts, quiet), clock)
-            lines = cast.start()
+            company = _Company(self, held, url, (*parts, quiet), clock)
+            lines = company.start()
             twins = {part.name: alike.index((part.program, dict(part.arguments))) for part in parts}
             step_seconds = self.load.options["step_seconds"]
-            fate = Fate(self._nemesis_at_work(), cast.kill, cast.replace) if self.crashes else None
+            fate = Fate(self._nemesis_at_work(), company.kill, company.replace) if self.crashes else None
             with Workers(
                 names,
                 lines,
@@ -251,7 +256,12 @@ class RealStage:
                     raise SystemUnusable(answer.problem) if answer.unusable else RunAbandoned(answer.problem)
                 explorer = Explorer(workers, restore, recall, self.look, self.crew.watch, self.folder / "witness")
                 try:
-                    if self.replay is None:
+                    if self.replay is not None:
+                        self.series["schedules"] = explorer.replay(self.replay)
+                    elif programs is not None:
+                        generator = Generator(explorer, programs, self.folder, self.load.seed)
+                        self.series["schedules"] = generator.run(self.load.options["budget"], shrunk=self.load.timed)
+                    else:
                         explorer.explore(
                             self.load.options["budget"],
                             self.load.seed,
@@ -259,8 +269,6 @@ class RealStage:
                             stop_when_found=not self.load.timed,
                         )
                         self.series["schedules"] = explorer.report()
-                    else:
-                        self.series["schedules"] = explorer.replay(self.replay)
                     title = f"{self.scenario} with {self.source.shown}, explored"
                     dump = partial(self.server.dump, url)
                     self.series["schedules"] = export(

@@ -435,3 +435,24 @@ UPDATE jobs SET status = 'done', due_at = NULL
 FROM json_array_elements(%(handles)s::json) AS handle (pair)
 WHERE jobs.id = (handle.pair ->> 0)::bigint AND jobs.status = 'running'
 RETURNING jobs.id, (handle.pair ->> 1)::bigint
+
+-- name: take_if_ready
+-- Marks one job as running where it is still ready, having waited for whoever holds it; right for one job, and for several only where
+-- everybody takes them in one order.
+UPDATE jobs SET
+  status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1,
+  due_at = clock_timestamp() + %(lease)s::interval, progress = NULL
+WHERE id = %(job)s::bigint AND status = 'ready'
+RETURNING priority, id, token, attempt
+
+-- name: make_board
+-- The progress of all jobs in one document of {job: [token, fraction]}; for those who do without the column.
+CREATE TABLE board AS SELECT CAST('{}' AS text) AS progress
+
+-- name: read_board
+-- The document.
+SELECT progress FROM board
+
+-- name: write_board
+-- WRONG after a read of its own: whatever others wrote since is gone.
+UPDATE board SET progress = %(board)s::text

@@ -299,3 +299,15 @@ RETURNING id, (SELECT json_extract(value, '$[1]') FROM json_each(:handles) WHERE
 UPDATE jobs SET status = 'done', due_at = NULL
 WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:handles)) AND status = 'running'
 RETURNING id, (SELECT json_extract(value, '$[1]') FROM json_each(:handles) WHERE json_extract(value, '$[0]') = jobs.id)
+
+-- name: make_board
+-- The progress of all jobs in one document of {job: [token, fraction]}; for those who do without the column.
+CREATE TABLE board AS SELECT CAST('{}' AS text) AS progress
+
+-- name: read_board
+-- The document.
+SELECT progress FROM board
+
+-- name: write_board
+-- WRONG after a read of its own: whatever others wrote since is gone.
+UPDATE board SET progress = :board
