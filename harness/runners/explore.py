@@ -400,9 +400,9 @@ class Workers:
             if step is None:
                 return None
         elif crash == "cut-after":
+            self._fate.befell("cut", worker.name)
             self._held.cut_after(worker.name)
             step = self._let(worker, place)
-            self._fate.befell("cut", worker.name)
         else:
             self._fate.befell("cut", worker.name)
             self._held.cut(worker.name)
