@@ -200,6 +200,25 @@ class Held(Protocol):
     def blocked(self, processes: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """Ask the database which of these wait for a lock, and for whom: processes by name, or others in words."""
 
+    def hold(self, processes: Sequence[str]) -> bool:
+        """Hold the database still where it works for these, which wait for locks, until `wake` or `let_go`.
+
+        False where it cannot be done, and `unheld` says why (empty: as there is no need).
+        """
+
+    @property
+    def unheld(self) -> str:
+        """Why the database could not be held still; empty: it could, or need not be."""
+
+    def could_wake(self) -> Sequence[str]:
+        """Which of those held still could be the next to go on, as far as the database is concerned."""
+
+    def wake(self, process: str) -> bool:
+        """Let one of these go on; false where the database does not let it past another, and it is held as before."""
+
+    def let_go(self) -> None:
+        """Hold nobody still any more."""
+
 
 class Gate(Protocol):
     """Holds the statements of explored processes back and lets them on one at a time, as it is told."""
@@ -208,8 +227,10 @@ class Gate(Protocol):
     def name(self) -> str:
         """Its name."""
 
-    def guard(self, url: str, processes: Sequence[str]) -> AbstractContextManager[Held]:
-        """Stand before the database at `url`, which these processes are to use."""
+    def guard(
+        self, url: str, processes: Sequence[str], serving: Callable[[], Sequence[int]] = tuple
+    ) -> AbstractContextManager[Held]:
+        """Stand before the database at `url`, which these processes are to use; `serving` gives what `Server.serving` does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,8 @@ def explored(client: Client, program: Program, arguments: Mapping[str, Any]) -> 
 class Step:
     """One worker let on: what it was about to do, who kept it waiting, and all statements that ended until all had stopped again.
 
-    `ran` is in the order of the workers; one that waited ends its statement in the step of whoever it waited for.
+    `ran` is in the order of the workers; one that waited ends its statement in the step of whoever it waited for, or in one of its own,
+    where it was chosen from several that could go on.
     """
 
     worker: int
@@ -125,6 +126,9 @@ class Workers:
         self._held = held
         self._quiet = quiet
         self._step_seconds = step_seconds
+        self.unheld = ""  # why the database chose who of several went on; empty: it did not
+        self._could_wake: Sequence[str] = ()
+        self._still: set[str] = set()  # who waits, and goes on only when told to, whatever becomes of the lock
 
     def __enter__(self) -> Self:
         self._selector = DefaultSelector()
@@ -237,16 +241,18 @@ class Workers:
         Raises `Diverged`, after bringing the schedule to an end, where it did not go as it had before.
         """
         self._begin(number)
+        try:
+            return self._carry_out(attempt, number)
+        finally:
+            self._hold_none()
+
+    def _carry_out(self, attempt: Attempt, number: int | None) -> Schedule:
         steps: list[Step] = []
         chosen: list[Offer] = []
         diverged: Diverged | None = None
         waited = False
         while True:
-            offers = [
-                Offer(place, worker.what, worker.effect, worker.fresh, worker.twin)
-                for place, worker in enumerate(self.workers)
-                if worker.state == "held"
-            ]
+            offers = self._offers()
             if not offers:
                 if all(worker.state == "done" for worker in self.workers):
                     break
@@ -254,7 +260,8 @@ class Workers:
                 continue
             try:
                 place = offers[0].worker if diverged else attempt.choose(offers)
-                step = self._let(self.workers[place], place)
+                worker = self.workers[place]
+                step = self._wake(worker, place) if self._still else self._let(worker, place)
                 waited = waited or step is None or bool(step.blocked_by)
                 if step is None:
                     attempt.refused() if not diverged else None
@@ -295,8 +302,27 @@ class Workers:
             worker.ran, worker.answers, worker.more, worker.blocked_by = [], None, False, ()
             worker.begin = {"schedule": number, "phase": "main", "free": False}
 
+    def _offers(self) -> list[Offer]:
+        """Who could be let on; where several wait for what is free by now, which of them goes on is chosen before anything else."""
+        if self._still:
+            return [
+                Offer(place, f"goes on: {worker.what}", twin=worker.twin)
+                for place, worker in enumerate(self.workers)
+                if worker.name in self._could_wake
+            ]
+        return [
+            Offer(place, worker.what, worker.effect, worker.fresh, worker.twin)
+            for place, worker in enumerate(self.workers)
+            if worker.state == "held"
+        ]
+
     def _let(self, worker: _Worker, place: int) -> Step | None:
         """Let a worker on through one statement, until all have stopped again; None where it was refused a lock."""
+        waiting = [each.name for each in self.workers if each.state == "blocked" and not each.busy]
+        if len(waiting) > 1:
+            if self._held.hold(waiting):
+                self._still = {*waiting}
+            self.unheld = self._held.unheld
         what, worker.blocked_by, worker.waiting = worker.what, (), ""
         fresh, effect = worker.fresh, worker.effect
         worker.state = "running"
@@ -309,7 +335,42 @@ class Workers:
             worker.what, worker.fresh, worker.effect = what, fresh, effect
             return None
         worker.busy = False
+        self._wake_the_only()
         return Step(place, what, self._ran(), worker.blocked_by, worker.waiting)
+
+    def _wake(self, worker: _Worker, place: int) -> Step | None:
+        """Let one go on that waited, as `_let` does; None where the database does not let it past another."""
+        if not self._goes_on(worker):
+            self._could_wake = [name for name in self._could_wake if name != worker.name]
+            if not self._could_wake:
+                self._hold_none()
+                self._settle()
+            return None
+        self._wake_the_only()
+        return Step(place, f"goes on: {worker.what}", self._ran(), worker.blocked_by, worker.waiting)
+
+    def _goes_on(self, worker: _Worker) -> bool:
+        """Let a worker that is held still go on, until all have stopped again; false where it cannot."""
+        if not self._held.wake(worker.name):
+            return False
+        self._still.discard(worker.name)
+        worker.state, worker.blocked_by, worker.waiting = "running", (), ""
+        self._settle()
+        return True
+
+    def _wake_the_only(self) -> None:
+        """Of those held still, let whoever could go on do so, for as long as there is no choice."""
+        while self._still:
+            self._could_wake = self._held.could_wake()
+            if len(self._could_wake) > 1:
+                return
+            if not self._could_wake or not self._goes_on(self._named[self._could_wake[0]]):
+                self._hold_none()
+
+    def _hold_none(self) -> None:
+        if self._still:
+            self._still.clear()
+            self._held.let_go()
 
     def _ran(self) -> tuple[tuple[int, Ran], ...]:
         """Take what has run since this was last asked."""
@@ -347,7 +408,11 @@ class Workers:
             running = [worker for worker in self.workers if worker.state == "running"]
             if running:
                 verified = False
-            waiting = [worker for worker in self.workers if worker.state == "blocked" and not worker.busy]
+            waiting = [
+                worker
+                for worker in self.workers
+                if worker.state == "blocked" and not worker.busy and worker.name not in self._still
+            ]
             if not running and (not waiting or verified) and not until_one_moves:
                 return
             if not running and not until_one_moves:  # a lock may have been let go of meanwhile
@@ -432,6 +497,7 @@ class Explored:
     longest: int = 0  # choices in a schedule
     random: list[dict[str, Any]] = field(default_factory=list)  # of each depth: schedules, found_with
     diverged: list[dict[str, Any]] = field(default_factory=list)
+    unheld: str = ""  # why the database chose who of several that waited went on; empty: it did not
     interrupted: bool = False
     idle: list[str] = field(default_factory=list)  # workers that had nothing to put in order in any schedule
     seconds: float = 0.0
@@ -560,6 +626,8 @@ class Explorer:
         except Diverged as error:
             self.found.diverged.append({"schedule": self._number, "expected": error.expected, "got": error.got})
             return None
+        finally:
+            self.found.unheld = self.workers.unheld
         self._testify(schedule)
         if not schedule.redundant:
             self.found.chosen[self._number] = schedule.chosen
@@ -745,6 +813,11 @@ def doubts(found: Explored, reported: Sequence[Mapping[str, Any]]) -> list[str]:
             f"{len(found.diverged)} of {found.schedules + len(found.diverged):,} schedules did not go as they had begun before: in "
             f"schedule {first['schedule']} {first['expected']!r} was expected and {first['got']!r} came. Something else than the order of "
             "statements decides what the system does: a clock, chance, or what it remembers."
+            + (
+                f" Which of several that waited went on first was the server's choice, as {found.unheld}."
+                if found.unheld
+                else ""
+            )
         )
     problems += [
         f"Schedule {each['schedule']}, which breaks {each['invariant']}, went the same in {each['same']} of {each['times']} repetitions."

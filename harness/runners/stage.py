@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ class RealStage:
         url, names = self._urls[0], [part.name for part in parts]
         alike = [(part.program, dict(part.arguments)) for part in parts]
         with ExitStack() as stack:
-            held = stack.enter_context(self.gate.guard(url, names))
+            held = stack.enter_context(self.gate.guard(url, names, partial(self.server.serving, url)))
             restore = stack.enter_context(self.server.snapshot(url))
             lines = {}
             for part in (*parts, quiet):

@@ -6,9 +6,12 @@ What a client gets must be to the letter what it gets without the gate; what is 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import select
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +19,7 @@ from dataclasses import dataclass, field
 from selectors import DefaultSelector
 from typing import Any
 
+import psutil
 import psycopg
 import psycopg_pool
 import pytest
@@ -798,3 +802,118 @@ def test_a_value_of_another_type_stays_a_placeholder_and_nothing_disturbs(explor
 def test_bytes_that_are_no_bind_message_leave_the_statement_as_it_is() -> None:
     for bind in (b"", b"\0\1", b"\0\0\0\2\0\0\0\1a", b"\xff\xff"):
         assert bound("SELECT $1", bind, [23]) == "SELECT $1"
+
+
+# Who goes first of several that wait.
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Of `w0` in a transaction block, and others that wait for what it has changed or locked."""
+
+    explorer: Explorer
+    url: str
+
+    def write(self, process: str, row: int = 1) -> None:
+        """Have a process append its name to a row, in a block of its own, as far as it gets."""
+        sql = f"UPDATE t SET words = concat(words, '{process}') WHERE id = {row}"  # noqa: S608  # no stranger's
+        assert self.explorer.start(process, in_block(sql)) == "write"
+        self.explorer.go_and_wait(process)
+
+    def ends(self, process: str) -> None:
+        """Have a process end its transaction while the others are held still."""
+        others = [name for name in self.explorer.clients if name != process]
+        assert self.explorer.gate.hold(others), self.explorer.gate.unheld
+        assert self.explorer.waiting[process][1] == "commit"
+        self.explorer.let(process)
+        assert self.explorer.until(process) is None
+
+    def finish(self, *order: str) -> str:
+        """Have all that wait go on in an order, and commit; gives what they wrote, by the rows' numbers."""
+        gate = self.explorer.gate
+        for process in order:
+            assert process in gate.could_wake()
+            assert gate.wake(process)
+            assert self.explorer.until(process) == "commit"
+            self.explorer.let(process)
+            assert self.explorer.until(process) is None
+        gate.let_go()
+        with psycopg.connect(self.url) as connection:
+            rows = connection.execute("SELECT words FROM t WHERE words IS NOT NULL ORDER BY id").fetchall()
+        return " ".join(words for (words,) in rows)
+
+
+@pytest.fixture
+def waiting(postgres_server: PostgresServer, url: str) -> Iterator[Waiting]:
+    with WireGate().guard(url, ["w0", "w1", "w2", "w3"], lambda: postgres_server.serving(url)) as gate:
+        explorer = Explorer(gate)
+        gate.turn(on=True)
+        yield Waiting(explorer, url)
+        gate.turn(on=False)
+        gate.close()  # type: ignore[attr-defined]  # lets whoever still waits go
+        explorer.selector.close()
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(["w1", "w2", "w3"])])
+def test_of_those_that_wait_for_one_row_any_can_be_the_next_to_have_it(
+    waiting: Waiting, order: tuple[str, ...]
+) -> None:
+    assert waiting.explorer.start("w0", in_block("UPDATE t SET words = 'w0' WHERE id = 1")) == "write"
+    assert waiting.explorer.go("w0") == "commit"
+    for process in ("w1", "w2", "w3"):
+        waiting.write(process)
+    waiting.ends("w0")
+    assert waiting.finish(*order) == "w0" + "".join(order)
+
+
+@pytest.mark.parametrize("order", [("w1", "w2"), ("w2", "w1")])
+def test_of_those_that_wait_for_two_rows_either_can_be_the_first_to_go_on(
+    waiting: Waiting, order: tuple[str, ...]
+) -> None:
+    assert waiting.explorer.start("w0", in_block("UPDATE t SET words = 'w0' WHERE id < 3")) == "write"
+    assert waiting.explorer.go("w0") == "commit"
+    waiting.write("w1", 1)
+    waiting.write("w2", 2)
+    waiting.ends("w0")
+    assert waiting.finish(*order) == "w0w1 w0w2"
+
+
+def test_nobody_is_let_past_one_that_keeps_its_place_for_a_row(waiting: Waiting) -> None:
+    """Of a row that was locked and not changed, the first in the queue has the lock before it gives up its place."""
+    assert waiting.explorer.start("w0", in_block("SELECT FROM t WHERE id = 1 FOR UPDATE")) == "read"
+    assert waiting.explorer.go("w0") == "commit"
+    for process in ("w1", "w2", "w3"):
+        waiting.write(process)
+    waiting.ends("w0")
+    gate = waiting.explorer.gate
+    assert gate.could_wake() == ["w1", "w2", "w3"]
+    assert gate.wake("w3") is False
+    assert gate.wake("w1")
+    assert waiting.explorer.until("w1") == "commit"
+    assert gate.could_wake() == []
+    gate.let_go()
+
+
+def test_only_a_server_of_our_own_is_held_still(explorer: Explorer) -> None:
+    assert explorer.gate.hold(["w1", "w2"]) is False
+    assert explorer.gate.unheld == "the server is not one that contend has started"
+
+
+HOLDER = "import os, signal, sys; from harness.gates.stillness import Still; Still(int(sys.argv[1])); print(flush=True); signal.pause()"
+
+
+def test_a_process_that_is_held_still_goes_on_when_its_holder_is_killed() -> None:
+    def state() -> str:
+        return psutil.Process(held.pid).status()
+
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as held:
+        with subprocess.Popen([sys.executable, "-c", HOLDER, str(held.pid)], stdout=subprocess.PIPE) as holder:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            assert state() == psutil.STATUS_TRACING_STOP
+            holder.kill()
+        deadline = time.monotonic() + 5
+        while state() == psutil.STATUS_TRACING_STOP:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        held.kill()
