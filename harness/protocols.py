@@ -40,6 +40,7 @@ OPTIONAL: Final[tuple[str, ...]] = (
 # What a statement may do to what others see or can have: nothing; depend on what they do; change it. When in doubt, write.
 Effect = Literal["local", "read", "write"]
 MORE: Final[Mapping[Effect, int]] = {"local": 0, "read": 1, "write": 2}  # the more, the later
+Reach = frozenset[str] | None  # the tables a statement may touch; None: any
 
 
 class System(Protocol):
@@ -152,7 +153,7 @@ class Ran:
 class GateListener(Protocol):
     """Is told of explored processes by a gate."""
 
-    def held(self, process: str, connection: int, kind: str, shape: str, effect: Effect) -> None:
+    def held(self, process: str, connection: int, kind: str, shape: str, effect: Effect, *, reach: Reach) -> None:
         """A process wants to run a statement, and it is held back."""
 
     def moves(self, process: str) -> None:

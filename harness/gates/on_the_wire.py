@@ -32,8 +32,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import RunAbandoned
 from harness.gates.stillness import Still, call_of
+from harness.gates.tables import Tables
 from harness.gates.values import bound, types_of
-from harness.protocols import MORE, Effect, GateListener, Held, Ran, Witness
+from harness.protocols import MORE, Effect, GateListener, Held, Ran, Reach, Witness
 from harness.turnstile import LONGEST_SQL
 from harness.witnesses.shapes import LONGEST_SHAPE, kind, shape, statements
 from harness.witnesses.unwatched import Unwatched
@@ -79,6 +80,7 @@ _OWN: Final = re.compile(
 _PREPARED: Final = re.compile(r"\bPREPARED\b", re.IGNORECASE)  # a transaction of nobody's session
 # Their bodies may have semicolons of their own.
 _CREATES: Final = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|RULE)\b", re.IGNORECASE)
+_LEVEL: Final = re.compile(r"ISOLATION|SERIALIZABLE|REPEATABLE", re.IGNORECASE)  # a snapshot of more than one statement
 _SEEN: Final = re.compile(r"[^\n]")
 _LOCKS: Final = re.compile(r"^FETCH\b|\bFOR\s+(?:NO\s+KEY\s+|KEY\s+)?(?:UPDATE|SHARE)\b", re.IGNORECASE)
 _WORDS: Final = re.compile(r"\w+")
@@ -144,6 +146,8 @@ class _OnTheWire:
         self.sessions: dict[str, list[_Session]] = {name: [] for name in urls}
         self.turning = False
         self.made: frozenset[str] | None = None  # names of functions and views, as they are when it first turns
+        self.tables: Tables | None = None  # as above
+        self._levels = False
         self.listener: GateListener | None = None
         self.selector: BaseSelector | None = None
         self._ports = ports
@@ -186,6 +190,8 @@ class _OnTheWire:
         self.turning = on
         if on and self.made is None:
             self.made = frozenset(name.lower() for (name,) in self._probe.execute(_MADE))
+            self.tables = Tables(self._probe, _HARMLESS)
+            self.read("")
         for name, session in self.sessions.items():
             self._credit[name] = self._numbers[name] = 0
             self._ran[name] = []
@@ -194,6 +200,12 @@ class _OnTheWire:
         if not on:  # a thread of a process that nobody looks at any more may still be held
             for each in [each for mine in self.sessions.values() for each in mine]:
                 each.advance()
+
+    def read(self, text: str) -> None:
+        """Note what a process says: where it is of isolation levels, a statement may depend on more than the tables it touches."""
+        self._levels = self._levels or _LEVEL.search(text) is not None
+        if self._levels and self.tables is not None:
+            self.tables.forget()
 
     def number(self, process: str) -> int:
         """Give a number to a connection of a process that is used for the first time in a schedule."""
@@ -455,6 +467,7 @@ class _Group:
     last: bool = True  # or the last
     translated: bool = False
     effect: Effect = "local"
+    reach: Reach = frozenset()
     error: str | None = None
 
     @property
@@ -497,6 +510,7 @@ class _Session:
         self._withheld = b""  # the last answer to a translated Query: the server gives it once it has committed
         self._holds: Effect = "local"  # the transaction block
         self._implicit: Effect = "local"  # the transaction that ends with the next Sync
+        self._touched: Reach = frozenset()  # either of them
         assert gate.selector is not None  # noqa: S101  # as whoever accepted us has it
         self._selector = gate.selector
         self._selector.register(client, EVENT_READ, lambda: self._read(client, self._asked))
@@ -560,6 +574,7 @@ class _Session:
                 break
             self._startup = None
             message = data[:length]
+            self._gate.read(message.decode("latin-1"))
             if code >> 16 == 3 and b"deadlock_timeout" not in message:  # no CancelRequest
                 message = message[:-1] + self._gate.parameters[self.process] + b"\0"
                 message = len(message).to_bytes(4, "big") + message[4:]
@@ -655,12 +670,15 @@ class _Session:
                 self._queue.popleft()
                 continue
             group.effect = self._effect(group)
+            group.reach = frozenset() if group.effect == "local" else self._reach(group)
             if self._gate.turning and not self.number:
                 self.number = self._gate.number(self.process)
             if group.effect != "local" and not self._gate.pays(self.process):
                 if not self.asked and self._gate.listener is not None:
                     self.asked = True
-                    self._gate.listener.held(self.process, self.number, group.kind, group.shape, group.effect)
+                    self._gate.listener.held(
+                        self.process, self.number, group.kind, group.shape, group.effect, reach=group.reach
+                    )
                 return
             self._queue.popleft()
             self.asked = False
@@ -697,7 +715,16 @@ class _Session:
             return "write" if self._status == "I" and self._implicit == "write" else "local"
         if group.text is None:
             return "local"
+        self._gate.read(group.text)
         return max((self._effect_of(text) for text in statements(group.text) or [""]), key=MORE.__getitem__)
+
+    def _reach(self, group: _Group) -> Reach:
+        """The tables of a statement; of the end of a transaction those of all its statements."""
+        if self._gate.tables is None or self._touched is None:
+            return None
+        if group.kind in ("commit", "rollback"):
+            return None if group.text is not None and _PREPARED.search(group.text) else self._touched
+        return self._gate.tables.touched(group.text or "")
 
     def _effect_of(self, text: str) -> Effect:
         what, form = kind(text), shape(text)
@@ -786,6 +813,10 @@ class _Session:
         """A group has been answered."""
         self.at_server = None
         ended = group.ready or group.error is not None or group.kind in ("commit", "rollback")
+        if self._status == "I" and ended:
+            self._touched = frozenset()
+        else:
+            self._touched = None if self._touched is None or group.reach is None else self._touched | group.reach
         if self._status == "I":
             self._implicit = "local" if ended else max(self._implicit, group.effect, key=MORE.__getitem__)
             self._holds = "local"

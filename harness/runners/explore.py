@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, Self
 import orjson
 
 from harness.errors import RunAbandoned
-from harness.protocols import Effect, Held, Ran
+from harness.protocols import Effect, Held, Ran, Reach
 from harness.runners.search import Attempt, Diverged, Exhaustive, Given, Offer, Pct, Search, orders
 from harness.scenario import Client, Program
 from harness.turnstile import SPIN_SECONDS, Line
@@ -80,6 +80,7 @@ class _Worker:
     state: Literal["starting", "running", "held", "blocked", "done"] = "starting"
     what: str = ""
     effect: Effect = "write"
+    reach: Reach = None
     fresh: bool = True
     first: str = ""  # the kind of its first operation, once it has begun one
     begin: Mapping[str, Any] | None = None  # how it is told to begin, while it has not
@@ -171,9 +172,9 @@ class Workers:
 
     # What the gate tells.
 
-    def held(self, process: str, connection: int, kind: str, shape: str, effect: Effect) -> None:
+    def held(self, process: str, connection: int, kind: str, shape: str, effect: Effect, *, reach: Reach) -> None:
         """See `GateListener`."""
-        self._holds(self._named[process], _on(connection, kind, shape), effect, inside=False)
+        self._holds(self._named[process], _on(connection, kind, shape), effect, reach, inside=False)
 
     def moves(self, process: str) -> None:
         """See `GateListener`."""
@@ -204,9 +205,9 @@ class Workers:
                     other.state = "held"
         match told["stop"]:
             case "operation":
-                self._holds(worker, told["kind"], "write", inside=True)
+                self._holds(worker, told["kind"], "write", None, inside=True)
             case "statement":
-                self._holds(worker, _on(*told["at"]), "write", inside=True)
+                self._holds(worker, _on(*told["at"]), "write", None, inside=True)
             case "ready":
                 worker.state = "done"
             case "busy":
@@ -220,7 +221,7 @@ class Workers:
                     "let the system do without a thread of its own, or race it."
                 )
 
-    def _holds(self, worker: _Worker, what: str, effect: Effect, *, inside: bool) -> None:
+    def _holds(self, worker: _Worker, what: str, effect: Effect, reach: Reach, *, inside: bool) -> None:
         if worker.state == "held":
             raise RunAbandoned(
                 f"{worker.name} has two statements under way at once, on two connections: {worker.what!r} and {what!r}. "
@@ -231,7 +232,8 @@ class Workers:
                 f"{worker.name} went on using the database after its last operation had ended: {what!r}. Contend can hold one statement of "
                 "a process at a time: let the system do without a thread of its own (a pool's `reset` runs in one), or race it."
             )
-        worker.state, worker.what, worker.effect, worker.inside = "held", what, effect, inside
+        worker.state, worker.what, worker.inside = "held", what, inside
+        worker.effect, worker.reach = effect, reach
 
     # One schedule.
 
@@ -298,7 +300,7 @@ class Workers:
         self._held.turn(on=True)
         for worker in self.workers:
             worker.state, worker.fresh, worker.busy = "held", True, False
-            worker.what, worker.effect, worker.inside = worker.first, "write", True
+            worker.what, worker.effect, worker.reach, worker.inside = worker.first, "write", None, True
             worker.ran, worker.answers, worker.more, worker.blocked_by = [], None, False, ()
             worker.begin = {"schedule": number, "phase": "main", "free": False}
 
@@ -310,8 +312,9 @@ class Workers:
                 for place, worker in enumerate(self.workers)
                 if worker.name in self._could_wake
             ]
+        waits = any(worker.state == "blocked" for worker in self.workers)  # and may go on in the step of another
         return [
-            Offer(place, worker.what, worker.effect, worker.fresh, worker.twin)
+            Offer(place, worker.what, worker.effect, worker.fresh, worker.twin, None if waits else worker.reach)
             for place, worker in enumerate(self.workers)
             if worker.state == "held"
         ]

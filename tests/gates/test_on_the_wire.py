@@ -29,7 +29,7 @@ from sqlalchemy import create_engine, text
 from harness.databases.postgres import PostgresServer
 from harness.gates.on_the_wire import WireGate
 from harness.gates.values import bound
-from harness.protocols import Effect, Held, Ran
+from harness.protocols import Effect, Held, Ran, Reach
 
 TABLES = b"""
     DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public;
@@ -74,14 +74,16 @@ class Explorer:
     gate: Held
     clients: dict[str, Client] = field(default_factory=dict)
     waiting: dict[str, tuple[int, str, str, Effect]] = field(default_factory=dict)
+    reach: dict[str, Reach] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.selector = DefaultSelector()
         self.gate.attend(self.selector, self)
 
-    def held(self, process: str, connection: int, kind: str, shape: str, effect: Effect) -> None:
+    def held(self, process: str, connection: int, kind: str, shape: str, effect: Effect, *, reach: Reach) -> None:
         assert process not in self.waiting
         self.waiting[process] = (connection, kind, shape, effect)
+        self.reach[process] = reach
 
     def moves(self, process: str) -> None:
         pass
@@ -917,3 +919,94 @@ def test_a_process_that_is_held_still_goes_on_when_its_holder_is_killed() -> Non
             assert time.monotonic() < deadline
             time.sleep(0.01)
         held.kill()
+
+
+# Which tables a statement touches.
+
+PLAIN = b"""
+    DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public;
+    CREATE TABLE jobs (id serial PRIMARY KEY, state text); CREATE TABLE notes (id serial PRIMARY KEY, words text);
+    CREATE TABLE actions (job int REFERENCES jobs ON DELETE CASCADE);
+    INSERT INTO jobs (state) VALUES ('ready');
+"""
+ANY = None
+JOBS, NOTES = frozenset(("jobs", "actions")), frozenset(("notes",))
+
+
+@pytest.fixture
+def plain(database: str) -> Iterator[Explorer]:
+    reset(database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(PLAIN)
+    with WireGate().guard(database, ["w0"]) as gate:
+        explorer = Explorer(gate)
+        gate.turn(on=True)
+        yield explorer
+        gate.turn(on=False)
+        gate.close()  # type: ignore[attr-defined]  # lets whoever still waits go
+        explorer.selector.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "reach"),
+    [
+        ("UPDATE jobs SET state = 'running' WHERE id = 1", JOBS),
+        ("INSERT INTO notes (words) VALUES ('jobs') ON CONFLICT (id) DO NOTHING RETURNING id", JOBS | NOTES),
+        ("INSERT INTO notes (words) SELECT count(*)::text FROM notes", NOTES),
+        ("DELETE FROM actions WHERE job IN (SELECT id FROM jobs FOR UPDATE SKIP LOCKED)", JOBS),
+        (
+            "WITH new AS (INSERT INTO notes (words) VALUES ('') RETURNING id) SELECT new.id, state FROM new, jobs",
+            JOBS | NOTES,
+        ),
+        ("SELECT words FROM notes", NOTES),
+        ("SELECT pg_advisory_xact_lock(1) FROM notes", ANY),
+        ("SELECT txid_current(), words FROM notes", ANY),
+        ("SELECT xmin FROM notes", ANY),
+        ("SELECT words INTO TEMP others FROM notes", ANY),
+        ("SELECT mode FROM pg_locks, notes", ANY),
+        ("LOCK TABLE notes", ANY),
+        ("NOTIFY notes", ANY),
+    ],
+)
+def test_the_tables_of_a_statement_are_known_or_any(statement: str, reach: Reach, plain: Explorer) -> None:
+    together = None if reach is None else NOTES | reach
+    plain.start("w0", in_block("UPDATE notes SET words = 'w0'", statement))
+    assert plain.reach["w0"] == NOTES
+    plain.go("w0")
+    assert plain.reach["w0"] == reach
+    assert plain.go("w0") == "commit"
+    assert plain.reach["w0"] == together
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE VIEW v AS SELECT * FROM jobs",
+        "CREATE RULE r AS ON INSERT TO notes DO ALSO INSERT INTO jobs DEFAULT VALUES",
+        "CREATE TRIGGER t BEFORE UPDATE ON notes FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "ALTER TABLE notes ENABLE ROW LEVEL SECURITY",
+        "CREATE TABLE more () INHERITS (notes)",
+        "ALTER TABLE notes ALTER id SET DEFAULT nextval('jobs_id_seq')",
+        'CREATE TABLE "Other jobs" ()',
+    ],
+)
+def test_where_something_else_runs_at_a_statement_its_tables_are_any(sql: str, plain: Explorer, database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(sql.encode())
+    with WireGate().guard(database, ["w0"]) as gate:
+        explorer = Explorer(gate)
+        gate.turn(on=True)
+        explorer.start("w0", autocommit("UPDATE notes SET words = 'w0'"))
+        assert explorer.reach["w0"] is None
+        gate.turn(on=False)
+        gate.close()  # type: ignore[attr-defined]  # as above
+        explorer.selector.close()
+
+
+@pytest.mark.parametrize(
+    "begin", ["BEGIN ISOLATION LEVEL REPEATABLE READ", "SET default_transaction_isolation = 'serializable'"]
+)
+def test_with_a_snapshot_of_a_whole_transaction_the_tables_of_a_statement_are_any(begin: str, plain: Explorer) -> None:
+    plain.start("w0", autocommit(begin, "UPDATE notes SET words = 'w0'"))
+    assert plain.reach["w0"] is None
