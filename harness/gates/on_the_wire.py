@@ -617,6 +617,7 @@ class _Session:
                     name, _, rest = body.partition(b"\0")
                     sql, _, types = rest.partition(b"\0")
                     self._prepared[name] = sql.decode("utf-8", "replace"), types
+                    self._gate.read(self._prepared[name][0])
                 case 0x42:  # Bind: portal, statement
                     portal, name, values = body.split(b"\0", 2)
                     self._portals[portal] = (*self._prepared.get(name, ("", b"")), values)
@@ -645,6 +646,7 @@ class _Session:
     def _statements(self, message: bytes) -> list[_Group]:
         """Take the statements of a simple Query apart, each at its place in the text, which errors refer to."""
         sql = message[5:-1].decode("utf-8", "surrogateescape")
+        self._gate.read(sql)
         texts = statements(sql)
         if not texts:
             return [_Group(message, ready=True)]
@@ -715,7 +717,6 @@ class _Session:
             return "write" if self._status == "I" and self._implicit == "write" else "local"
         if group.text is None:
             return "local"
-        self._gate.read(group.text)
         return max((self._effect_of(text) for text in statements(group.text) or [""]), key=MORE.__getitem__)
 
     def _reach(self, group: _Group) -> Reach:

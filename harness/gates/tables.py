@@ -23,6 +23,7 @@ _CALLED: Final = re.compile(r"([\w.\"]+)\s*\(")
 _BEFORE_PARENTHESIS: Final = frozenset(("conflict", "set", "returning", "update"))
 # What tells transactions apart; tables that are named otherwise than by a word.
 _DOUBTFUL: Final = frozenset(("xmin", "xmax", "cmin", "cmax", "ctid", "tableoid", "regclass", "u"))
+_MOST_SEEN: Final = 1_000  # texts that are kept with what they touch
 _SQL: Final = Path(__file__).with_name("tables.sql")
 
 
@@ -38,6 +39,7 @@ class Tables:
         for one, other in pairs:
             together = self._joined.setdefault(one, {one}) | self._joined.setdefault(other, {other})
             self._joined.update(dict.fromkeys(together, together))
+        self._seen: dict[str, Reach] = {}
         self._harmless = {*harmless, *_BEFORE_PARENTHESIS, *self._joined}
 
     def forget(self) -> None:
@@ -48,6 +50,13 @@ class Tables:
         """The tables a text may touch; None: any."""
         if not self._known:
             return None
+        if text not in self._seen:
+            if len(self._seen) == _MOST_SEEN:
+                self._seen.clear()
+            self._seen[text] = self._look(text)
+        return self._seen[text]
+
+    def _look(self, text: str) -> Reach:
         found: set[str] = set()
         for each in statements(text):
             touched = self._touched(each)
