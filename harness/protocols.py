@@ -40,6 +40,7 @@ OPTIONAL: Final[tuple[str, ...]] = (
 # What a statement may do to what others see or can have: nothing; depend on what they do; change it. When in doubt, write.
 Effect = Literal["local", "read", "write"]
 MORE: Final[Mapping[Effect, int]] = {"local": 0, "read": 1, "write": 2}  # the more, the later
+Reach = frozenset[str] | None  # the tables a statement may touch; None: any
 
 
 class System(Protocol):
@@ -174,7 +175,7 @@ Crash = Literal["killed", "killed-after", "cut", "cut-after"]
 class GateListener(Protocol):
     """Is told of explored processes by a gate."""
 
-    def held(self, process: str, connection: int, kind: str, shape: str, effect: Effect) -> None:
+    def held(self, process: str, connection: int, kind: str, shape: str, effect: Effect, *, reach: Reach) -> None:
         """A process wants to run a statement, and it is held back."""
 
     def moves(self, process: str) -> None:
@@ -235,6 +236,25 @@ class Held(Protocol):
     def blocked(self, processes: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """Ask the database which of these wait for a lock, and for whom: processes by name, or others in words."""
 
+    def hold(self, processes: Sequence[str]) -> bool:
+        """Hold the database still where it works for these, which wait for locks, until `wake` or `let_go`.
+
+        False where it cannot be done, and `unheld` says why (empty: as there is no need).
+        """
+
+    @property
+    def unheld(self) -> str:
+        """Why the database could not be held still; empty: it could, or need not be."""
+
+    def could_wake(self) -> Sequence[str]:
+        """Which of those held still could be the next to go on, as far as the database is concerned."""
+
+    def wake(self, process: str) -> bool:
+        """Let one of these go on; false where the database does not let it past another, and it is held as before."""
+
+    def let_go(self) -> None:
+        """Hold nobody still any more."""
+
 
 class Gate(Protocol):
     """Holds the statements of explored processes back and lets them on one at a time, as it is told."""
@@ -243,8 +263,10 @@ class Gate(Protocol):
     def name(self) -> str:
         """Its name."""
 
-    def guard(self, url: str, processes: Sequence[str]) -> AbstractContextManager[Held]:
-        """Stand before the database at `url`, which these processes are to use."""
+    def guard(
+        self, url: str, processes: Sequence[str], serving: Callable[[], Sequence[int]] = tuple
+    ) -> AbstractContextManager[Held]:
+        """Stand before the database at `url`, which these processes are to use; `serving` gives what `Server.serving` does."""
 
 
 @dataclass(frozen=True, slots=True)

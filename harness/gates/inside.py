@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from selectors import BaseSelector
@@ -18,7 +18,12 @@ class InsideGate:
     name = "inside"
 
     @contextmanager
-    def guard(self, url: str, processes: Sequence[str]) -> Iterator[Held]:
+    def guard(
+        self,
+        url: str,
+        processes: Sequence[str],
+        serving: Callable[[], Sequence[int]] = tuple,  # noqa: ARG002  # SQLite works in the processes themselves
+    ) -> Iterator[Held]:
         """Give everybody the URL as it is."""
         yield _Inside(dict.fromkeys(processes, url))
 
@@ -28,6 +33,7 @@ class _Inside:
     urls: Mapping[str, str]
     own_files = False
     crashes: Sequence[Crash] = ("killed", "killed-after")
+    unheld = ""
 
     def witness(self, turnstile: Turnstile) -> Witness:
         """What a process enters: the trace that holds its statements."""
@@ -68,3 +74,18 @@ class _Inside:
     def blocked(self, processes: Sequence[str]) -> Mapping[str, Sequence[str]]:  # noqa: ARG002  # as above
         """Nobody."""
         return {}
+
+    def hold(self, processes: Sequence[str]) -> bool:  # noqa: ARG002  # as above
+        """Nobody needs to be: whoever was refused waits at its turnstile."""
+        return False
+
+    def could_wake(self) -> Sequence[str]:
+        """Nobody is held still."""
+        return ()
+
+    def wake(self, process: str) -> bool:  # noqa: ARG002  # as above
+        """Nobody is held still."""
+        return False
+
+    def let_go(self) -> None:
+        """Nobody is held still."""

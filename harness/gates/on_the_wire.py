@@ -8,6 +8,12 @@ those outside a block go as extended ones, for the same reason, and the client g
 Protocol 3: https://www.postgresql.org/docs/current/protocol-flow.html.
 
 Who is blocked is asked of the server (`pg_blocking_pids`), never guessed from time.
+
+Who goes first of several that a lock lets go on is ours to say where the server is ours: its backends are held still (`stillness`) while
+they wait. Of two that wait for one row, the first has a lock on the place in its queue (a heavyweight lock of type `tuple`) and lets go
+of it once it has seen that the row was changed; then both are after the new version (heapam.c). So the second is let past by letting the
+first go on up to there: to the signal that wakes the second, and out of the lightweight lock that is held meanwhile, as nobody could ask
+for a lock before.
 """
 
 from __future__ import annotations
@@ -20,11 +26,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from selectors import EVENT_READ, BaseSelector
 from typing import TYPE_CHECKING, Any, Final
 
+from harness.errors import RunAbandoned
+from harness.gates.stillness import Still, call_of
+from harness.gates.tables import Tables
 from harness.gates.values import bound, types_of
-from harness.protocols import MORE, Crash, Effect, GateListener, Held, Ran, Witness
+from harness.protocols import MORE, Crash, Effect, GateListener, Held, Ran, Reach, Witness
 from harness.turnstile import LONGEST_SQL
 from harness.witnesses.shapes import LONGEST_SHAPE, kind, shape, statements
 from harness.witnesses.unwatched import Unwatched
@@ -46,7 +56,19 @@ _BUFFER: Final = 1 << 18
 _SYNC: Final = b"S\0\0\0\4"
 _LINES: Final = re.compile(r"\s*\n\s*")
 _FLUSH: Final = b"H\0\0\0\4"
+HOLD_SECONDS: Final = (
+    0.02  # within which the server can be asked again, once backends are still: none holds a lock of its own
+)
+HOLD_TRIES: Final = 20
+LOOK_SECONDS: Final = 0.0001
+ANSWER_SECONDS: Final = 10.0  # within which the server says who waits for whom
 _BLOCKING: Final = "SELECT pid, pg_blocking_pids(pid) FROM unnest(%s::int[]) AS pid"
+# Of backends that wait: for which others, and whether for no more than a place in a row's queue.
+_PREPARE_WAITS: Final = """
+    PREPARE contend_waits (int[]) AS SELECT pid, pg_blocking_pids(pid),
+        EXISTS (SELECT FROM pg_locks AS l WHERE l.pid = p.pid AND NOT l.granted AND l.locktype = 'tuple')
+    FROM unnest($1) AS p (pid)
+"""
 # Functions and views that are not Postgres's own: what they do is not in the text of a SELECT.
 _MADE: Final = """
     SELECT proname FROM pg_proc
@@ -62,6 +84,7 @@ _OWN: Final = re.compile(
 _PREPARED: Final = re.compile(r"\bPREPARED\b", re.IGNORECASE)  # a transaction of nobody's session
 # Their bodies may have semicolons of their own.
 _CREATES: Final = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|RULE)\b", re.IGNORECASE)
+_LEVEL: Final = re.compile(r"ISOLATION|SERIALIZABLE|REPEATABLE", re.IGNORECASE)  # a snapshot of more than one statement
 _SEEN: Final = re.compile(r"[^\n]")
 _LOCKS: Final = re.compile(r"^FETCH\b|\bFOR\s+(?:NO\s+KEY\s+|KEY\s+)?(?:UPDATE|SHARE)\b", re.IGNORECASE)
 _WORDS: Final = re.compile(r"\w+")
@@ -87,7 +110,7 @@ class WireGate:
     name = "on-the-wire"
 
     @contextmanager
-    def guard(self, url: str, processes: Sequence[str]) -> Iterator[Held]:
+    def guard(self, url: str, processes: Sequence[str], serving: Callable[[], Sequence[int]] = tuple) -> Iterator[Held]:
         """Listen on a loopback port for each process. Raises `UsageError` where the URL asks for encryption, or is none."""
         import psycopg  # noqa: PLC0415  # who explores SQLite needs no driver
 
@@ -100,7 +123,8 @@ class WireGate:
             urls = {name: address.through(port.getsockname()[1]) for name, port in ports.items()}
             for port in ports.values():
                 port.settimeout(0)
-            held = _OnTheWire(urls, ports, address.upstream, probe, _parameters(probe, processes))
+            parameters, ours = _parameters(probe, processes), probe.info.backend_pid in serving()
+            held = _OnTheWire(urls, ports, address.upstream, probe, parameters, ours=ours)
             stack.callback(held.close)
             yield held
 
@@ -118,12 +142,17 @@ class _OnTheWire:
         upstream: Upstream,
         probe: psycopg.Connection,
         parameters: Mapping[str, bytes],
+        *,
+        ours: bool,
     ) -> None:
         self.urls = urls
+        self._backends = _Backends(probe, ours=ours)
         self.parameters = parameters  # for every connection of a process
         self.sessions: dict[str, list[_Session]] = {name: [] for name in urls}
         self.turning = False
         self.made: frozenset[str] | None = None  # names of functions and views, as they are when it first turns
+        self.tables: Tables | None = None  # as above
+        self._levels = False
         self.listener: GateListener | None = None
         self.selector: BaseSelector | None = None
         self._ports = ports
@@ -168,6 +197,8 @@ class _OnTheWire:
         self.losing.clear()
         if on and self.made is None:
             self.made = frozenset(name.lower() for (name,) in self._probe.execute(_MADE))
+            self.tables = Tables(self._probe, _HARMLESS)
+            self.read("")
         for name, session in self.sessions.items():
             self._credit[name] = self._numbers[name] = 0
             self._ran[name] = []
@@ -176,6 +207,12 @@ class _OnTheWire:
         if not on:  # a thread of a process that nobody looks at any more may still be held
             for each in [each for mine in self.sessions.values() for each in mine]:
                 each.advance()
+
+    def read(self, text: str) -> None:
+        """Note what a process says: where it is of isolation levels, a statement may depend on more than the tables it touches."""
+        self._levels = self._levels or _LEVEL.search(text) is not None
+        if self._levels and self.tables is not None:
+            self.tables.forget()
 
     def number(self, process: str) -> int:
         """Give a number to a connection of a process that is used for the first time in a schedule."""
@@ -228,7 +265,8 @@ class _OnTheWire:
 
     def at_work(self, process: str) -> str:
         """The statement at the server; see `harness.protocols.Held`."""
-        return next((s.at_server.sql for s in self.sessions[process] if s.at_server is not None), "")
+        session = self._at_work(process)
+        return "" if session is None or session.at_server is None else session.at_server.sql
 
     def due(self) -> float | None:
         """In how many seconds to ask who is blocked: not at all while nothing is at the server."""
@@ -256,11 +294,157 @@ class _OnTheWire:
         self._probe_at = time.monotonic() + self._gap
         return found
 
+    def hold(self, processes: Sequence[str]) -> bool:
+        """Hold the backends of these still; see `harness.protocols.Held`."""
+        at_work = {name: session.pid for name in processes if (session := self._at_work(name)) is not None}
+        return self._backends.hold(at_work)
+
+    def could_wake(self) -> Sequence[str]:
+        """Ask the server whose lock is free by now; see `harness.protocols.Held`."""
+        return self._backends.could_wake()
+
+    def wake(self, process: str) -> bool:
+        """Let its backend go on; see `harness.protocols.Held`."""
+        self.begun()
+        return self._backends.wake(process)
+
+    def let_go(self) -> None:
+        """Let every backend go on."""
+        self._backends.let_go()
+
+    @property
+    def unheld(self) -> str:
+        """Why backends could not be held still; empty: they could."""
+        return self._backends.unheld
+
+    def _at_work(self, process: str) -> _Session | None:
+        return next((each for each in self.sessions[process] if each.at_server is not None), None)
+
     def close(self) -> None:
         """End every session."""
+        self.let_go()
         for mine in self.sessions.values():
             for session in mine:
                 session.close()
+
+
+class _Backends:
+    """The backends of explored processes that wait for locks, held still while others go on."""
+
+    def __init__(self, probe: psycopg.Connection, *, ours: bool) -> None:
+        self.unheld = "" if ours else "the server is not one that contend has started"
+        self._probe = probe
+        self._still: dict[str, Still] = {}
+        self._idle = ""  # the system call in which the backend that answers us waits for a question
+
+    def hold(self, pids: Mapping[str, int]) -> bool:
+        """Hold these still where they can be; each sleeps, with no lightweight lock that another might want."""
+        if self.unheld:
+            return False
+        for number in range(1, HOLD_TRIES + 1):
+            try:
+                if not self._idle:
+                    self._probe.execute(_PREPARE_WAITS)
+                    while (call := self._call()) == "running":
+                        pass
+                    self._idle = call
+                for name, pid in pids.items():
+                    self._still[name] = Still(pid)
+            except OSError as error:
+                self.let_go()
+                if not isinstance(error, ProcessLookupError):
+                    self.unheld = f"a process of the server cannot be held still: {error.strerror or error}"
+                return False
+            until = time.monotonic() + number * HOLD_SECONDS
+            self._waits(lambda until=until: self.let_go() if time.monotonic() > until else None)  # type: ignore[misc]
+            if self._still:
+                return True
+        self.unheld = f"processes of the server were never asleep in {HOLD_TRIES} looks"
+        return False
+
+    def could_wake(self) -> Sequence[str]:
+        """Whose lock is free, and who is but behind such a one in the queue for a row."""
+        waits = self._waits()
+        could: list[str] = []
+        for _ in self._still:
+            pids = [self._still[name].pid for name in could]
+            could = [name for name, (others, row) in waits.items() if not others or (row and {*others} <= {*pids})]
+        return could
+
+    def wake(self, process: str) -> bool:
+        """Let one go on by itself, past those before it in the queue for a row; false where one of them stays in it."""
+        try:
+            while (before := self._before(process)) is not None:
+                if not self._leaves_queue(before):
+                    return False
+        except OSError as error:
+            raise RunAbandoned(f"A process of the server could not be held still any longer: {error}.") from error
+        self._still.pop(process).let_go()
+        return True
+
+    def _before(self, process: str) -> str | None:
+        """Who could go on and is before another in the queue for a row."""
+        waits = self._waits()
+        others, row = waits[process]
+        return next((name for name in waits if row and not waits[name][0] and self._pid(name) in others), None)
+
+    def _leaves_queue(self, first: str) -> bool:
+        """Let one go on until it has woken the next in the queue for a row; false where it waits, and keeps its place."""
+        still = self._still[first]
+        others = [self._pid(name) for name in self._still if name != first]
+        still.at_signal = False
+        still.go_on()
+        while not still.at_signal:
+            waits = self._waits(lambda: self._leave(still) if still.at_signal else still.look_for_signal(others))
+            if waits[first][0] and not still.at_signal:
+                still.stop()
+                return False
+        self._waits(partial(self._leave, still))
+        return True
+
+    def _pid(self, process: str) -> int:
+        return self._still[process].pid
+
+    def _leave(self, still: Still) -> None:
+        """Let a backend go on while ours sleeps for a lightweight lock that it has: leaving it, it wakes ours by a system call."""
+        if self._call() not in (self._idle, "running"):
+            still.go_on()
+            still.stopped()
+
+    def _call(self) -> str:
+        return call_of(self._probe.info.backend_pid)
+
+    def let_go(self) -> None:
+        """Let all go on by themselves."""
+        while self._still:
+            self._still.popitem()[1].let_go()
+
+    def _waits(self, meanwhile: Callable[[], None] = lambda: None) -> Mapping[str, tuple[Sequence[int], bool]]:
+        """For each that is held still: the others it waits for, and whether for no more than a place in a row's queue.
+
+        `meanwhile` is called again and again until the server has answered.
+        """
+        names = {still.pid: name for name, still in self._still.items()}
+        ours = self._probe.pgconn
+        ours.send_query(f"EXECUTE contend_waits ('{{{','.join(map(str, names))}}}')".encode())
+        found: dict[str, tuple[Sequence[int], bool]] = {}
+        until = time.monotonic() + ANSWER_SECONDS
+        while True:
+            while ours.is_busy():
+                if time.monotonic() > until:
+                    self.let_go()
+                    raise RunAbandoned(f"The server did not say within {ANSWER_SECONDS:g} s who waits for whom.")
+                if select.select([ours.socket], [], [], LOOK_SECONDS)[0]:
+                    ours.consume_input()
+                else:
+                    meanwhile()
+            result = ours.get_result()
+            if result is None:
+                return found
+            for row in range(result.ntuples):
+                pid, others, waits_for_row = (result.get_value(row, column) or b"" for column in range(3))
+                blockers = sorted({int(each) for each in others.strip(b"{}").split(b",") if each})
+                found[names[int(pid)]] = blockers, waits_for_row == b"t"
 
 
 def _parameters(probe: psycopg.Connection, processes: Sequence[str]) -> Mapping[str, bytes]:
@@ -303,6 +487,7 @@ class _Group:
     last: bool = True  # or the last
     translated: bool = False
     effect: Effect = "local"
+    reach: Reach = frozenset()
     error: str | None = None
 
     @property
@@ -358,6 +543,7 @@ class _Session:
         self._withheld = b""  # the last answer to a translated Query: the server gives it once it has committed
         self._holds: Effect = "local"  # the transaction block
         self._implicit: Effect = "local"  # the transaction that ends with the next Sync
+        self._touched: Reach = frozenset()  # either of them
         assert gate.selector is not None  # noqa: S101  # as whoever accepted us has it
         self._selector = gate.selector
         self._selector.register(client, EVENT_READ, lambda: self._read(client, self._asked))
@@ -430,6 +616,7 @@ class _Session:
                 break
             self._startup = None
             message = data[:length]
+            self._gate.read(message.decode("latin-1"))
             if code >> 16 == 3 and b"deadlock_timeout" not in message:  # no CancelRequest
                 message = message[:-1] + self._gate.parameters[self.process] + b"\0"
                 message = len(message).to_bytes(4, "big") + message[4:]
@@ -472,6 +659,7 @@ class _Session:
                     name, _, rest = body.partition(b"\0")
                     sql, _, types = rest.partition(b"\0")
                     self._prepared[name] = sql.decode("utf-8", "replace"), types
+                    self._gate.read(self._prepared[name][0])
                 case 0x42:  # Bind: portal, statement
                     portal, name, values = body.split(b"\0", 2)
                     self._portals[portal] = (*self._prepared.get(name, ("", b"")), values)
@@ -500,6 +688,7 @@ class _Session:
     def _statements(self, message: bytes) -> list[_Group]:
         """Take the statements of a simple Query apart, each at its place in the text, which errors refer to."""
         sql = message[5:-1].decode("utf-8", "surrogateescape")
+        self._gate.read(sql)
         texts = statements(sql)
         if not texts:
             return [_Group(message, ready=True)]
@@ -525,12 +714,15 @@ class _Session:
                 self._queue.popleft()
                 continue
             group.effect = self._effect(group)
+            group.reach = frozenset() if group.effect == "local" else self._reach(group)
             if self._gate.turning and not self.number:
                 self.number = self._gate.number(self.process)
             if group.effect != "local" and not self._gate.pays(self.process):
                 if not self.asked and self._gate.listener is not None:
                     self.asked = True
-                    self._gate.listener.held(self.process, self.number, group.kind, group.shape, group.effect)
+                    self._gate.listener.held(
+                        self.process, self.number, group.kind, group.shape, group.effect, reach=group.reach
+                    )
                 return
             self._queue.popleft()
             self.asked = False
@@ -571,6 +763,14 @@ class _Session:
         if group.text is None:
             return "local"
         return max((self._effect_of(text) for text in statements(group.text) or [""]), key=MORE.__getitem__)
+
+    def _reach(self, group: _Group) -> Reach:
+        """The tables of a statement; of the end of a transaction those of all its statements."""
+        if self._gate.tables is None or self._touched is None:
+            return None
+        if group.kind in ("commit", "rollback"):
+            return None if group.text is not None and _PREPARED.search(group.text) else self._touched
+        return self._gate.tables.touched(group.text or "")
 
     def _effect_of(self, text: str) -> Effect:
         what, form = kind(text), shape(text)
@@ -663,6 +863,10 @@ class _Session:
         """A group has been answered."""
         self.at_server = None
         ended = group.ready or group.error is not None or group.kind in ("commit", "rollback")
+        if self._status == "I" and ended:
+            self._touched = frozenset()
+        else:
+            self._touched = None if self._touched is None or group.reach is None else self._touched | group.reach
         if self._status == "I":
             self._implicit = "local" if ended else max(self._implicit, group.effect, key=MORE.__getitem__)
             self._holds = "local"

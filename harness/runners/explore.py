@@ -24,7 +24,7 @@ import orjson
 from harness.clock import WorldClock
 from harness.errors import RunAbandoned
 from harness.processes import opens
-from harness.protocols import Crash, Effect, Held, Ran
+from harness.protocols import Crash, Effect, Held, Ran, Reach
 from harness.recorder import Recorder
 from harness.runners.search import Attempt, Diverged, Exhaustive, Given, Offer, Pct, Search, orders
 from harness.scenario import Client, Example, Program
@@ -70,7 +70,8 @@ def as_explored(program: Program | None) -> Program:
 class Step:
     """One worker let on: what it was about to do, who kept it waiting, and all statements that ended until all had stopped again.
 
-    `ran` is in the order of the workers; one that waited ends its statement in the step of whoever it waited for.
+    `ran` is in the order of the workers; one that waited ends its statement in the step of whoever it waited for, or in one of its own,
+    where it was chosen from several that could go on.
     """
 
     worker: int
@@ -106,6 +107,7 @@ class _Worker:
     state: Literal["starting", "running", "held", "blocked", "done"] = "starting"
     what: str = ""
     effect: Effect = "write"
+    reach: Reach = None
     fresh: bool = True
     first: str = ""  # the kind of its first operation, once it has begun one
     begin: Mapping[str, Any] | None = None  # how it is told to begin, while it has not
@@ -163,6 +165,10 @@ class Workers:
         self._clock = clock
         self._fate = fate
 
+        self.unheld = ""  # why the database chose who of several went on; empty: it did not
+        self._could_wake: Sequence[str] = ()
+        self._still: set[str] = set()  # who waits, and goes on only when told to, whatever becomes of the lock
+
     @property
     def crashes(self) -> bool:
         """Whether something befalls one of them in each schedule."""
@@ -214,9 +220,9 @@ class Workers:
 
     # What the gate tells.
 
-    def held(self, process: str, connection: int, kind: str, shape: str, effect: Effect) -> None:
+    def held(self, process: str, connection: int, kind: str, shape: str, effect: Effect, *, reach: Reach) -> None:
         """See `GateListener`."""
-        self._holds(self._named[process], _on(connection, kind, shape), effect, inside=False)
+        self._holds(self._named[process], _on(connection, kind, shape), effect, reach, inside=False)
 
     def moves(self, process: str) -> None:
         """See `GateListener`."""
@@ -251,9 +257,9 @@ class Workers:
                     other.state = "held"
         match told["stop"]:
             case "operation":
-                self._holds(worker, told["kind"], "write", inside=True)
+                self._holds(worker, told["kind"], "write", None, inside=True)
             case "statement":
-                self._holds(worker, _on(*told["at"]), "write", inside=True)
+                self._holds(worker, _on(*told["at"]), "write", None, inside=True)
             case "ready":
                 worker.state = "done"
             case "dying":
@@ -269,7 +275,7 @@ class Workers:
                     "let the system do without a thread of its own, or race it."
                 )
 
-    def _holds(self, worker: _Worker, what: str, effect: Effect, *, inside: bool) -> None:
+    def _holds(self, worker: _Worker, what: str, effect: Effect, reach: Reach, *, inside: bool) -> None:
         if worker.state == "held":
             raise RunAbandoned(
                 f"{worker.name} has two statements under way at once, on two connections: {worker.what!r} and {what!r}. "
@@ -280,7 +286,8 @@ class Workers:
                 f"{worker.name} went on using the database after its last operation had ended: {what!r}. Contend can hold one statement of "
                 "a process at a time: let the system do without a thread of its own (a pool's `reset` runs in one), or race it."
             )
-        worker.state, worker.what, worker.effect, worker.inside = "held", what, effect, inside
+        worker.state, worker.what, worker.inside = "held", what, inside
+        worker.effect, worker.reach = effect, reach
 
     # One schedule.
 
@@ -290,18 +297,18 @@ class Workers:
         Raises `Diverged`, after bringing the schedule to an end, where it did not go as it had before.
         """
         self._begin(number)
+        try:
+            return self._carry_out(attempt, number)
+        finally:
+            self._hold_none()
+
+    def _carry_out(self, attempt: Attempt, number: int | None) -> Schedule:
         steps: list[Step] = []
         chosen: list[Offer] = []
         diverged: Diverged | None = None
         waited = False
         while True:
-            offers = [
-                Offer(place, worker.what, worker.effect, worker.fresh, worker.twin)
-                for place, worker in enumerate(self.workers)
-                if worker.state == "held"
-            ]
-            if self._fate is not None and not any(offer.victim is not None for offer in chosen):
-                offers += [crash for offer in offers for crash in self._crashes(offer)]
+            offers = self._offers(crashes=not any(offer.victim is not None for offer in chosen))
             if not offers:
                 if all(worker.state == "done" for worker in self.workers):
                     break
@@ -310,8 +317,7 @@ class Workers:
             try:
                 place = offers[0].worker if diverged else attempt.choose(offers)
                 offer = next(offer for offer in offers if offer.worker == place)
-                worker = self.workers[offer.process]
-                step = self._let(worker, place) if offer.victim is None else self._befall(worker, offer, number)
+                step = self._take(offer, number)
                 waited = waited or step is None or bool(step.blocked_by)
                 if step is None:
                     attempt.refused() if not diverged else None
@@ -329,8 +335,19 @@ class Workers:
                     f"The last: w{place}: {step.what!r}."
                 )
         self._held.turn(on=False)
+        answers, afterwards = self._finish(number) if diverged is None else ([], [])
+        for worker in self.workers:
+            if worker.dead:
+                self._replace(worker)
         if diverged:
             raise diverged
+        problem = next((f"{w.name}: {w.problem}" for w in self.workers if w.problem), "")
+        if problem:
+            raise RunAbandoned(problem)
+        return Schedule(tuple(chosen), tuple(steps), tuple(answers), tuple(afterwards), attempt.redundant, waited)
+
+    def _finish(self, number: int | None) -> tuple[list[Any], list[str]]:
+        """Have everybody do what is left, one after the other and held by nobody; gives all answers, and whose the last ones are."""
         answers, afterwards = [worker.answers for worker in self.workers], []
         for worker in self.workers:
             if worker.more:
@@ -340,14 +357,7 @@ class Workers:
                 answers.append(worker.answers)
                 afterwards.append(worker.name)
         answers.append(self._tend({"schedule": number, "phase": "quiet", "free": True}))
-        afterwards.append(self._quiet_name)
-        for worker in self.workers:
-            if worker.dead:
-                self._replace(worker)
-        problem = next((f"{w.name}: {w.problem}" for w in self.workers if w.problem), "")
-        if problem:
-            raise RunAbandoned(problem)
-        return Schedule(tuple(chosen), tuple(steps), tuple(answers), tuple(afterwards), attempt.redundant, waited)
+        return answers, [*afterwards, self._quiet_name]
 
     def _begin(self, number: int | None) -> None:
         begins: list[dict[str, Any]] = [{"schedule": number, "phase": "main", "free": False} for _ in self.workers]
@@ -362,19 +372,35 @@ class Workers:
         self._held.turn(on=True)
         for worker, begin in zip(self.workers, begins, strict=True):
             worker.state, worker.fresh, worker.busy = "held", True, False
-            worker.what, worker.effect, worker.inside = worker.first, "write", True
+            worker.what, worker.effect, worker.reach, worker.inside = worker.first, "write", None, True
             worker.ran, worker.answers, worker.more, worker.blocked_by = [], None, False, ()
             worker.open = False
             worker.begin = begin
         if self._clock is not None:
             self._clock.reset()
 
+    def _offers(self, *, crashes: bool) -> list[Offer]:
+        """Who could be let on, and what may befall them; where several wait for what is free by now, who goes on is chosen first of all."""
+        if self._still:
+            return [
+                Offer(place, f"goes on: {worker.what}", twin=worker.twin)
+                for place, worker in enumerate(self.workers)
+                if worker.name in self._could_wake
+            ]
+        waits = any(worker.state == "blocked" for worker in self.workers)  # and may go on in the step of another
+        offers = [
+            Offer(place, worker.what, worker.effect, worker.fresh, worker.twin, None if waits else worker.reach)
+            for place, worker in enumerate(self.workers)
+            if worker.state == "held"
+        ]
+        fatal = crashes and self._fate is not None
+        return [*offers, *(crash for offer in offers for crash in self._crashes(offer))] if fatal else offers
+
     def _crashes(self, offer: Offer) -> Iterator[Offer]:
         """What may befall the worker of an offer now. Before its first statement there is nothing to lose."""
         worker = self.workers[offer.worker]
-        free = not worker.open and not self._held.holds(
-            worker.name
-        )  # then all that its death does is that it goes no further
+        # Then all that its death does is that it goes no further.
+        free = not worker.open and not self._held.holds(worker.name)
         for number, crash in enumerate(self._held.crashes, 1):
             after = crash.endswith("after")
             if after or not worker.fresh:
@@ -386,6 +412,22 @@ class Workers:
                     number * len(self.workers) + offer.twin,
                     victim=offer.worker,
                 )
+
+    def _take(self, offer: Offer, number: int | None) -> Step | None:
+        """Let a worker on, or have something befall it; None where it could not go on after all."""
+        worker = self.workers[offer.process]
+        if self._still:
+            return self._wake(worker, offer.worker)
+        waiting = [each.name for each in self.workers if each.state == "blocked" and not each.busy]
+        if len(waiting) > 1:
+            if self._held.hold(waiting):
+                self._still = {*waiting}
+            self.unheld = self._held.unheld
+        step = self._let(worker, offer.worker) if offer.victim is None else self._befall(worker, offer, number)
+        if step is not None:
+            self._wake_the_only()
+            return replace(step, ran=(*step.ran, *self._ran()))
+        return None
 
     def _befall(self, worker: _Worker, offer: Offer, number: int | None) -> Step | None:
         """Have something befall a worker, until all others have stopped again; None where it was refused a lock instead."""
@@ -457,6 +499,40 @@ class Workers:
         worker.busy = False
         return Step(place, what, self._ran(), worker.blocked_by, worker.waiting)
 
+    def _wake(self, worker: _Worker, place: int) -> Step | None:
+        """Let one go on that waited, as `_let` does; None where the database does not let it past another."""
+        if not self._goes_on(worker):
+            self._could_wake = [name for name in self._could_wake if name != worker.name]
+            if not self._could_wake:
+                self._hold_none()
+                self._settle()
+            return None
+        self._wake_the_only()
+        return Step(place, f"goes on: {worker.what}", self._ran(), worker.blocked_by, worker.waiting)
+
+    def _goes_on(self, worker: _Worker) -> bool:
+        """Let a worker that is held still go on, until all have stopped again; false where it cannot."""
+        if not self._held.wake(worker.name):
+            return False
+        self._still.discard(worker.name)
+        worker.state, worker.blocked_by, worker.waiting = "running", (), ""
+        self._settle()
+        return True
+
+    def _wake_the_only(self) -> None:
+        """Of those held still, let whoever could go on do so, for as long as there is no choice."""
+        while self._still:
+            self._could_wake = self._held.could_wake()
+            if len(self._could_wake) > 1:
+                return
+            if not self._could_wake or not self._goes_on(self._named[self._could_wake[0]]):
+                self._hold_none()
+
+    def _hold_none(self) -> None:
+        if self._still:
+            self._still.clear()
+            self._held.let_go()
+
     def _ran(self) -> tuple[tuple[int, Ran], ...]:
         """Take what has run since this was last asked."""
         ended: list[tuple[int, Ran]] = []
@@ -499,7 +575,11 @@ class Workers:
             running = [worker for worker in self.workers if worker.state == "running"]
             if running:
                 verified = False
-            waiting = [worker for worker in self.workers if worker.state == "blocked" and not worker.busy]
+            waiting = [
+                worker
+                for worker in self.workers
+                if worker.state == "blocked" and not worker.busy and worker.name not in self._still
+            ]
             if not running and (not waiting or verified) and not until_one_moves:
                 return
             if not running and not until_one_moves:  # a lock may have been let go of meanwhile
@@ -608,6 +688,7 @@ class Explored:
     longest: int = 0  # choices in a schedule
     random: list[dict[str, Any]] = field(default_factory=list)  # of each depth: schedules, found_with
     diverged: list[dict[str, Any]] = field(default_factory=list)
+    unheld: str = ""  # why the database chose who of several that waited went on; empty: it did not
     interrupted: bool = False
     idle: list[str] = field(default_factory=list)  # workers that had nothing to put in order in any schedule
     seconds: float = 0.0
@@ -748,6 +829,8 @@ class Explorer:
         except Diverged as error:
             self.found.diverged.append({"schedule": self._number, "expected": error.expected, "got": error.got})
             return None
+        finally:
+            self.found.unheld = self.workers.unheld
         self._testify(schedule)
         if not schedule.redundant:
             self.found.chosen[self._number] = schedule.chosen
@@ -948,6 +1031,11 @@ def doubts(found: Explored, reported: Sequence[Mapping[str, Any]]) -> list[str]:
             f"{len(found.diverged)} of {found.schedules + len(found.diverged):,} schedules did not go as they had begun before: in "
             f"schedule {first['schedule']} {first['expected']!r} was expected and {first['got']!r} came. Something else than the order of "
             "statements decides what the system does: a clock, chance, or what it remembers."
+            + (
+                f" Which of several that waited went on first was the server's choice, as {found.unheld}."
+                if found.unheld
+                else ""
+            )
         )
     problems += [
         f"Schedule {each['schedule']}, which breaks {each['invariant']}, went the same in {each['same']} of {each['times']} repetitions."

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, Protocol
 
-from harness.protocols import Effect
+from harness.protocols import Effect, Reach
 
 MOST_STATES: Final = 50_000  # of `orders`, above which it is not counted
 
@@ -37,6 +37,8 @@ class Offer:
     effect: Effect = "write"
     fresh: bool = False
     twin: int = 0  # workers of one number run the same program
+    # The tables it may touch; None: any, and so it is while anybody waits, as others may go on in its step.
+    reach: Reach = None
     victim: int | None = None
 
     @property
@@ -80,7 +82,9 @@ def independent(one: Offer, other: Offer) -> bool:
     """Whether two statements of different workers may change places and nobody would notice."""
     if one.process == other.process:
         return False
-    return "local" in (one.effect, other.effect) or (one.effect == other.effect == "read")
+    if "local" in (one.effect, other.effect) or one.effect == other.effect == "read":
+        return True
+    return one.reach is not None and other.reach is not None and one.reach.isdisjoint(other.reach)
 
 
 @dataclass(order=True, slots=True)

@@ -233,7 +233,7 @@ class RealStage:
         url, names = self._urls[0], [part.name for part in parts]
         alike = [(part.program, dict(part.arguments)) for part in parts]
         with ExitStack() as stack:
-            held = stack.enter_context(self.gate.guard(url, names))
+            held = stack.enter_context(self.gate.guard(url, names, partial(self.server.serving, url)))
             restore = stack.enter_context(self.server.snapshot(url))
             company = _Company(self, held, url, (*parts, quiet), clock)
             lines = company.start()

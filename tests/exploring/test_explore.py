@@ -193,6 +193,21 @@ def test_who_waits_for_whom_is_asked_of_the_database(tmp_path: Path) -> None:
     assert "worker = &#39;w1&#39;" in waits
 
 
+@pytest.mark.parametrize(
+    ("words", "schedules"), [((), 15), pytest.param(("--option", "reduced=false"), 90, marks=pytest.mark.full)]
+)
+def test_who_of_two_that_wait_goes_first_is_explored_and_goes_the_same_again(
+    words: tuple[str, ...], schedules: int, tmp_path: Path
+) -> None:
+    """Of 15 schedules 12 begin otherwise or have one that waits; in 3 two wait for one row, and the second is let past the first."""
+    words = ("--database", "postgres", "--workers", "3", "--budget", "60", *words)
+    status, result, _ = explore("reference:for-update", *words, cwd=tmp_path)
+    (exploration,) = result["series"]["exploration"]
+    assert (status, exploration["exhausted"], exploration["divergences"]) == (0, True, 0), result["reasons"]
+    assert exploration["schedules"] == schedules
+    assert schedules == 90 or exploration["stands_for"] == 90
+
+
 def test_where_there_are_too_many_schedules_it_says_what_it_covered(tmp_path: Path) -> None:
     words = ("--workers", 4, "--batch", 3, "--budget", 4)
     status, result, said = explore("reference:compare-and-set", *words, cwd=tmp_path)

@@ -20,6 +20,10 @@ SCALAR = """
     WHERE id = ANY(ARRAY(SELECT id FROM jobs WHERE state = 'ready' ORDER BY id LIMIT %s)) RETURNING id
 """
 READY = " SELECT id FROM jobs WHERE state = 'ready' ORDER BY id LIMIT %s"
+NEXT_IN_LANE = "SELECT job FROM lane_{} WHERE state = 'ready' ORDER BY job LIMIT %s FOR UPDATE"
+ENTER_LANE = "INSERT INTO lane_{} VALUES (%s)"
+RUN_IN_LANE = "UPDATE lane_{} SET state = 'running' WHERE job = %s"
+NOTE_IN_LANE = "INSERT INTO notes_{} VALUES (%s)"
 RUN = "UPDATE jobs SET state = 'running' WHERE id = %s"
 
 
@@ -345,3 +349,32 @@ class CrossingPipelined(Small):
                 if not cursor.nextset():
                     break
         return sorted(found)
+
+
+class Lanes(Block):
+    """A worker takes from a table of its own, and notes in another what it took."""
+
+    def install(self) -> None:
+        super().install()
+        with self.db.transaction():
+            for name in ("w0", "w1"):
+                self.db.execute(f"CREATE TABLE lane_{name} (job int, state text DEFAULT 'ready')".encode())
+                self.db.execute(f"CREATE TABLE notes_{name} (job int)".encode())
+
+    def enqueue(self, jobs: list[dict[str, Any]]) -> list[int]:
+        numbers = super().enqueue(jobs)
+        with self.db.transaction():
+            for number in numbers:
+                self.db.execute(ENTER_LANE.format(f"w{number % 2}").encode(), [number])
+        return numbers
+
+    def claim(self, worker: str, limit: int) -> list[int]:
+        found: list[int] = []
+        with self.db.transaction():
+            for lane in [worker] if worker in ("w0", "w1") else ["w0", "w1"]:
+                jobs = self.db.execute(NEXT_IN_LANE.format(lane).encode(), [limit - len(found)]).fetchall()
+                for job in jobs:
+                    self.db.execute(RUN_IN_LANE.format(lane).encode(), [job])
+                    self.db.execute(NOTE_IN_LANE.format(lane).encode(), [job])
+                found += jobs
+        return found

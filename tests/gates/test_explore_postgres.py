@@ -99,3 +99,18 @@ def test_a_thread_that_goes_on_when_all_have_ended_is_inconclusive(
     status, result, _ = explore(system, postgres_server, tmp_path)
     assert (status, result["findings"]) == (2, [])
     assert "went on using the database after its last operation" in " ".join(result["reasons"])
+
+
+def test_statements_about_different_tables_are_tried_in_one_order_and_no_outcome_is_lost(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    def explored(reduced: str) -> dict[str, Any]:
+        words = ("--batch", 1, "--budget", 60, "--option", f"reduced={reduced}")
+        _, result, said = explore("Lanes", postgres_server, tmp_path, *words)
+        assert result["verdict"] == "pass", (result.get("reasons"), said)
+        (exploration,) = result["series"]["exploration"]
+        return dict(exploration)
+
+    fewer, every = explored("true"), explored("false")
+    assert (fewer["schedules"], fewer["stands_for"], every["schedules"]) == (4, 70, 70)
+    assert [each["answers"] for each in fewer["outcomes"]] == [each["answers"] for each in every["outcomes"]]

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import select
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +23,7 @@ from selectors import DefaultSelector
 from typing import Any
 from uuid import UUID
 
+import psutil
 import psycopg
 import psycopg_pool
 import pytest
@@ -30,7 +34,7 @@ from sqlalchemy import create_engine, text
 from harness.databases.postgres import PostgresServer
 from harness.gates.on_the_wire import WireGate
 from harness.gates.values import bound
-from harness.protocols import Effect, Held, Ran
+from harness.protocols import Effect, Held, Ran, Reach
 from harness.witnesses.shapes import unbraced
 
 TABLES = b"""
@@ -76,14 +80,16 @@ class Explorer:
     gate: Held
     clients: dict[str, Client] = field(default_factory=dict)
     waiting: dict[str, tuple[int, str, str, Effect]] = field(default_factory=dict)
+    reach: dict[str, Reach] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.selector = DefaultSelector()
         self.gate.attend(self.selector, self)
 
-    def held(self, process: str, connection: int, kind: str, shape: str, effect: Effect) -> None:
+    def held(self, process: str, connection: int, kind: str, shape: str, effect: Effect, *, reach: Reach) -> None:
         assert process not in self.waiting
         self.waiting[process] = (connection, kind, shape, effect)
+        self.reach[process] = reach
 
     def moves(self, process: str) -> None:
         pass
@@ -857,3 +863,209 @@ def test_a_value_of_another_type_stays_a_placeholder_and_nothing_disturbs(explor
 def test_bytes_that_are_no_bind_message_leave_the_statement_as_it_is() -> None:
     for bind in (b"", b"\0\1", b"\0\0\0\2\0\0\0\1a", b"\xff\xff"):
         assert bound("SELECT $1", bind, [23]) == "SELECT $1"
+
+
+# Who goes first of several that wait.
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Of `w0` in a transaction block, and others that wait for what it has changed or locked."""
+
+    explorer: Explorer
+    url: str
+
+    def write(self, process: str, row: int = 1) -> None:
+        """Have a process append its name to a row, in a block of its own, as far as it gets."""
+        sql = f"UPDATE t SET words = concat(words, '{process}') WHERE id = {row}"  # noqa: S608  # no stranger's
+        assert self.explorer.start(process, in_block(sql)) == "write"
+        self.explorer.go_and_wait(process)
+
+    def ends(self, process: str) -> None:
+        """Have a process end its transaction while the others are held still."""
+        others = [name for name in self.explorer.clients if name != process]
+        assert self.explorer.gate.hold(others), self.explorer.gate.unheld
+        assert self.explorer.waiting[process][1] == "commit"
+        self.explorer.let(process)
+        assert self.explorer.until(process) is None
+
+    def finish(self, *order: str) -> str:
+        """Have all that wait go on in an order, and commit; gives what they wrote, by the rows' numbers."""
+        gate = self.explorer.gate
+        for process in order:
+            assert process in gate.could_wake()
+            assert gate.wake(process)
+            assert self.explorer.until(process) == "commit"
+            self.explorer.let(process)
+            assert self.explorer.until(process) is None
+        gate.let_go()
+        with psycopg.connect(self.url) as connection:
+            rows = connection.execute("SELECT words FROM t WHERE words IS NOT NULL ORDER BY id").fetchall()
+        return " ".join(words for (words,) in rows)
+
+
+@pytest.fixture
+def waiting(postgres_server: PostgresServer, url: str) -> Iterator[Waiting]:
+    with WireGate().guard(url, ["w0", "w1", "w2", "w3"], lambda: postgres_server.serving(url)) as gate:
+        explorer = Explorer(gate)
+        gate.turn(on=True)
+        yield Waiting(explorer, url)
+        gate.turn(on=False)
+        gate.close()  # type: ignore[attr-defined]  # lets whoever still waits go
+        explorer.selector.close()
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(["w1", "w2", "w3"])])
+def test_of_those_that_wait_for_one_row_any_can_be_the_next_to_have_it(
+    waiting: Waiting, order: tuple[str, ...]
+) -> None:
+    assert waiting.explorer.start("w0", in_block("UPDATE t SET words = 'w0' WHERE id = 1")) == "write"
+    assert waiting.explorer.go("w0") == "commit"
+    for process in ("w1", "w2", "w3"):
+        waiting.write(process)
+    waiting.ends("w0")
+    assert waiting.finish(*order) == "w0" + "".join(order)
+
+
+@pytest.mark.parametrize("order", [("w1", "w2"), ("w2", "w1")])
+def test_of_those_that_wait_for_two_rows_either_can_be_the_first_to_go_on(
+    waiting: Waiting, order: tuple[str, ...]
+) -> None:
+    assert waiting.explorer.start("w0", in_block("UPDATE t SET words = 'w0' WHERE id < 3")) == "write"
+    assert waiting.explorer.go("w0") == "commit"
+    waiting.write("w1", 1)
+    waiting.write("w2", 2)
+    waiting.ends("w0")
+    assert waiting.finish(*order) == "w0w1 w0w2"
+
+
+def test_nobody_is_let_past_one_that_keeps_its_place_for_a_row(waiting: Waiting) -> None:
+    """Of a row that was locked and not changed, the first in the queue has the lock before it gives up its place."""
+    assert waiting.explorer.start("w0", in_block("SELECT FROM t WHERE id = 1 FOR UPDATE")) == "read"
+    assert waiting.explorer.go("w0") == "commit"
+    for process in ("w1", "w2", "w3"):
+        waiting.write(process)
+    waiting.ends("w0")
+    gate = waiting.explorer.gate
+    assert gate.could_wake() == ["w1", "w2", "w3"]
+    assert gate.wake("w3") is False
+    assert gate.wake("w1")
+    assert waiting.explorer.until("w1") == "commit"
+    assert gate.could_wake() == []
+    gate.let_go()
+
+
+def test_only_a_server_of_our_own_is_held_still(explorer: Explorer) -> None:
+    assert explorer.gate.hold(["w1", "w2"]) is False
+    assert explorer.gate.unheld == "the server is not one that contend has started"
+
+
+HOLDER = "import os, signal, sys; from harness.gates.stillness import Still; Still(int(sys.argv[1])); print(flush=True); signal.pause()"
+
+
+def test_a_process_that_is_held_still_goes_on_when_its_holder_is_killed() -> None:
+    def state() -> str:
+        return psutil.Process(held.pid).status()
+
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as held:
+        with subprocess.Popen([sys.executable, "-c", HOLDER, str(held.pid)], stdout=subprocess.PIPE) as holder:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            assert state() == psutil.STATUS_TRACING_STOP
+            holder.kill()
+        deadline = time.monotonic() + 5
+        while state() == psutil.STATUS_TRACING_STOP:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        held.kill()
+
+
+# Which tables a statement touches.
+
+PLAIN = b"""
+    DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public;
+    CREATE TABLE jobs (id serial PRIMARY KEY, state text); CREATE TABLE notes (id serial PRIMARY KEY, words text);
+    CREATE TABLE actions (job int REFERENCES jobs ON DELETE CASCADE);
+    INSERT INTO jobs (state) VALUES ('ready');
+"""
+ANY = None
+JOBS, NOTES = frozenset(("jobs", "actions")), frozenset(("notes",))
+
+
+@pytest.fixture
+def plain(database: str) -> Iterator[Explorer]:
+    reset(database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(PLAIN)
+    with WireGate().guard(database, ["w0"]) as gate:
+        explorer = Explorer(gate)
+        gate.turn(on=True)
+        yield explorer
+        gate.turn(on=False)
+        gate.close()  # type: ignore[attr-defined]  # lets whoever still waits go
+        explorer.selector.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "reach"),
+    [
+        ("UPDATE jobs SET state = 'running' WHERE id = 1", JOBS),
+        ("INSERT INTO notes (words) VALUES ('jobs') ON CONFLICT (id) DO NOTHING RETURNING id", JOBS | NOTES),
+        ("INSERT INTO notes (words) SELECT count(*)::text FROM notes", NOTES),
+        ("DELETE FROM actions WHERE job IN (SELECT id FROM jobs FOR UPDATE SKIP LOCKED)", JOBS),
+        (
+            "WITH new AS (INSERT INTO notes (words) VALUES ('') RETURNING id) SELECT new.id, state FROM new, jobs",
+            JOBS | NOTES,
+        ),
+        ("SELECT words FROM notes", NOTES),
+        ("SELECT pg_advisory_xact_lock(1) FROM notes", ANY),
+        ("SELECT txid_current(), words FROM notes", ANY),
+        ("SELECT xmin FROM notes", ANY),
+        ("SELECT words INTO TEMP others FROM notes", ANY),
+        ("SELECT mode FROM pg_locks, notes", ANY),
+        ("LOCK TABLE notes", ANY),
+        ("NOTIFY notes", ANY),
+    ],
+)
+def test_the_tables_of_a_statement_are_known_or_any(statement: str, reach: Reach, plain: Explorer) -> None:
+    together = None if reach is None else NOTES | reach
+    plain.start("w0", in_block("UPDATE notes SET words = 'w0'", statement))
+    assert plain.reach["w0"] == NOTES
+    plain.go("w0")
+    assert plain.reach["w0"] == reach
+    assert plain.go("w0") == "commit"
+    assert plain.reach["w0"] == together
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE VIEW v AS SELECT * FROM jobs",
+        "CREATE RULE r AS ON INSERT TO notes DO ALSO INSERT INTO jobs DEFAULT VALUES",
+        "CREATE TRIGGER t BEFORE UPDATE ON notes FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "ALTER TABLE notes ENABLE ROW LEVEL SECURITY",
+        "CREATE TABLE more () INHERITS (notes)",
+        "ALTER TABLE notes ALTER id SET DEFAULT nextval('jobs_id_seq')",
+        'CREATE TABLE "Other jobs" ()',
+    ],
+)
+def test_where_something_else_runs_at_a_statement_its_tables_are_any(sql: str, plain: Explorer, database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(sql.encode())
+    with WireGate().guard(database, ["w0"]) as gate:
+        explorer = Explorer(gate)
+        gate.turn(on=True)
+        explorer.start("w0", autocommit("UPDATE notes SET words = 'w0'"))
+        assert explorer.reach["w0"] is None
+        gate.turn(on=False)
+        gate.close()  # type: ignore[attr-defined]  # as above
+        explorer.selector.close()
+
+
+@pytest.mark.parametrize(
+    "begin", ["BEGIN ISOLATION LEVEL REPEATABLE READ", "SET default_transaction_isolation = 'serializable'"]
+)
+def test_with_a_snapshot_of_a_whole_transaction_the_tables_of_a_statement_are_any(begin: str, plain: Explorer) -> None:
+    plain.start("w0", autocommit(begin, "UPDATE notes SET words = 'w0'"))
+    assert plain.reach["w0"] is None
