@@ -59,9 +59,8 @@ def look_at(
         frame.write_text(
             _FRAME.format(width=width, height=2400, page=html.escape(opened, quote=True)), encoding="utf-8"
         )
-        dumped = _run(scratch, scheme, "--dump-dom", frame.as_uri())
-        if shot is not None:
-            _run(scratch, scheme, f"--screenshot={shot}", f"--window-size={max(width, 500)},2400", frame.as_uri())
+        pictured = [f"--screenshot={shot}"] if shot is not None else []
+        dumped = _run(scratch, scheme, "--dump-dom", *pictured, f"--window-size={max(width, 500)},2400", frame.as_uri())
     found = re.search(r'<output id="o"[^>]*>(.*?)</output>', dumped.stdout, re.S)
     assert found is not None, dumped.stderr[-500:]
     values = json.loads(html.unescape(found[1]))
