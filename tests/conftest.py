@@ -35,20 +35,21 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-# Whole commands of many seconds each.
+# Whole commands of many seconds each, those first whose races must not be disturbed too much. One process begins with these, the
+# others with all else.
 LONG: Final = (
     "test_runs.py",
     "test_load.py",
-    "test_explore.py",
+    "test_compare.py",
     "test_gate.py",
     "test_explore_postgres.py",
-    "test_compare.py",
+    "test_explore.py",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest, so that no process is left with one of them when all others have finished."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session")
