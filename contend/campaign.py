@@ -24,7 +24,7 @@ from harness.errors import ContendError, RunAbandoned, UsageError
 from harness.invariants import judging
 from harness.processes import Source
 from harness.protocols import Database, Server, ServiceFactory, Witness
-from harness.run import Case, Draft, Performed, Result, Role, Subject, judge, perform, settle
+from harness.run import Case, Draft, Performed, Result, Role, Subject, judge, perform, settle, too_few
 from harness.runners.explore import Replay
 from harness.runners.load import Crowd
 from harness.scenario import Load, Mode, Profile, Scenario
@@ -163,7 +163,7 @@ class Campaign:
 
     def _settle(self, draft: Draft, bundle: Bundle, server: Server | None) -> None:
         """Give a case its verdict; without a server no control is run any more."""
-        result = settle(draft, partial(self._control, draft.case, bundle, server), save=True)
+        result = settle(draft, partial(self._control, draft, bundle, server), save=True)
         self.results.append(result)
         self.watcher.ended(result)
 
@@ -184,8 +184,9 @@ class Campaign:
         )
         return place, performed
 
-    def _control(self, case: Case, bundle: Bundle, server: Server | None) -> Evidence:
+    def _control(self, draft: Draft, bundle: Bundle, server: Server | None) -> Evidence:
         """Run the known-broken twin under the same settings, once for all cases that share them."""
+        case = draft.case
         name = case.scenario.control[case.database]
         load = replace(case.load, timed=False)
         for known in (*self.results, *self.controls):
@@ -207,6 +208,8 @@ class Campaign:
             place, performed = self._perform(twin, bundle, server)
             known = settle(judge(twin, place, performed), _no_control, save=True)
             self.controls.append(known)
+        if known.caught and (reason := too_few(draft.series, known.document["series"])):
+            return Evidence("control-caught", present=False, reason=reason, remedy="Raise --budget.")
         return Evidence(
             "control-caught",
             known.caught,
@@ -306,7 +309,7 @@ def plan(request: Request) -> Campaign:
                     skipped.append(Skipped(scenario.name, name, label, reason))
                     continue
                 subject = found[engine.name].on(label)
-                wrong = subject.expected(scenario.name) is not None
+                wrong = subject.expected(scenario) is not None
                 usual = bool(named) or name in scenario.timed.get(engine.name, ())
                 timed = scenario.mode == "explore" or (request.timed and usual)
                 load = _load(scenario, request, seed, timed=timed, options=OPTIONS.get(label, {}))
@@ -326,7 +329,10 @@ def _shown(scenario: Scenario, name: str, found: Mapping[str, Subject], database
     """Whether a system belongs to what the catalogue shows in a scenario; asked for by name, any can be run in any."""
     if quick and scenario.quick is not None and name not in scenario.quick.get(database, ()):
         return False
-    return any(not subject.about or scenario.name in subject.about for subject in found.values())
+    return any(
+        (not subject.about or scenario.name in subject.about) and not (subject.by_luck and scenario.mode == "race")
+        for subject in found.values()
+    )
 
 
 def _unfit(

@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from harness.runners.load import Crowd
     from harness.scenario import Profile
 
+# As scenarios.explorations has them; to show the help must not take the time of importing that.
+EXPLORED = (
+    "claim-race",
+    "claim-recovery",
+    "cleanup-churn",
+    "atomic-submit",
+    "progress-updates",
+    "worker-guard",
+    "programs",
+)
 WRONG_USAGE = 254
 OWN_FAULT = 255
 
@@ -179,12 +189,18 @@ def load(*, scenario: str, hand_out: bool, as_json: bool, options: dict[str, Any
 
 
 @cli.command()
-@click.argument("scenario", type=click.Choice(["claim-race", "cleanup-churn", "atomic-submit"]), metavar="SCENARIO")
+@click.argument("scenario", type=click.Choice(EXPLORED), metavar="SCENARIO")
 @click.option("--system", required=True, metavar="S", help="As for `contend run`.")
 @click.option("--database", default="sqlite", show_default=True, metavar="D", help="As for `contend run`.")
 @click.option("--workers", type=click.IntRange(1, 8), help="Processes whose statements are put in order. [default: 2]")
 @click.option("--batch", type=_whole("batch"), help="Jobs asked for in one claim. [default: 2]")
 @click.option("--jobs", type=_whole("jobs"), help="Jobs there are. [default: workers × batch]")
+@click.option(
+    "--crash",
+    is_flag=True,
+    help="In each schedule one worker is killed or its connection cut, at every boundary of its statements in turn; "
+    "then what it held is recovered.",
+)
 @click.option(
     "--budget",
     type=click.FloatRange(0, min_open=True),
@@ -197,17 +213,26 @@ def load(*, scenario: str, hand_out: bool, as_json: bool, options: dict[str, Any
 @click.option("--seed", type=click.IntRange(0), help="Seed of every random choice. [default: a new one, recorded]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def explore(*, budget: float | None, as_json: bool, options: dict[str, Any], **asked: Any) -> int:
+def explore(*, budget: float | None, crash: bool, as_json: bool, options: dict[str, Any], **asked: Any) -> int:
     """Run the system's own code one statement at a time, in every order its statements can have.
 
-    claim-race: workers claim once each. cleanup-churn: one cleans up by tag while the others claim. atomic-submit: one submits a run
-    while the others look for it. A violation is shown in the schedule with the fewest context switches, and repeated ten times before
-    it is reported.
+    claim-race: workers claim once each. claim-recovery: workers claim and complete while another recovers what they hold, as if they had
+    been away for longer than their lease. cleanup-churn: one cleans up by tag while the others claim. atomic-submit: one submits a run
+    while the others look for it. progress-updates: workers tell of a job each, and one gives its job back. worker-guard: workers open
+    one file at once. programs: workers do what Hypothesis makes up, and what fails is shrunk.
+
+    A violation is shown in the schedule with the fewest context switches, and repeated ten times before it is reported.
     """
     from contend import exploration  # noqa: PLC0415  # see the module's caption
 
     if budget is not None:
         options = {**options, "budget": budget}
+    if crash and asked["scenario"] == "programs":
+        raise click.UsageError(
+            "What is made up comes without crashes: explore another scenario with --crash, or leave it out."
+        )
+    if crash:
+        options = {**options, "crash": True}
     return _run(exploration.request(options=options, argv=tuple(sys.argv[1:]), **asked), as_json=as_json)
 
 

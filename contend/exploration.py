@@ -9,6 +9,7 @@ from typing import Any
 from contend.campaign import Request
 from harness.bundle import Bundle, read_json
 from harness.errors import UsageError
+from harness.runners import generate
 from harness.runners.explore import Replay
 from scenarios.explorations import EXPLORATIONS
 
@@ -76,6 +77,11 @@ def _request(
         options=load["options"],
         profile="full",
         mode="explore",
-        replay=Replay(schedule["invariant"], tuple(schedule["choices"]), tuple(schedule["said"])),
+        replay=Replay(
+            schedule["invariant"],
+            tuple(schedule["choices"]),
+            tuple(schedule["said"]),
+            generate.read(schedule["example"]) if "example" in schedule else None,
+        ),
         **more,
     )

@@ -6,7 +6,7 @@ import html
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
 from rich.console import Console
@@ -17,6 +17,10 @@ from rich.text import Text
 from contend.campaign import Campaign, Watcher
 from harness.run import Case, Result
 
+if TYPE_CHECKING:
+    from reports.interleaving import Breaking
+
+CONTRADICTION: Final = "✗ contradiction"
 STYLE: Final[Mapping[str, str]] = {
     "pass": "bold green",
     "fail": "bold red",
@@ -118,28 +122,14 @@ def coverage_words(coverage: Mapping[str, Any]) -> str:
         and coverage.get("claims")
     ):
         words.append(f"{coverage.get('overlapping_claims', 0):,} overlaps")
-    if coverage.get("schedules"):
-        words.insert(0, schedules_words(coverage))
     if coverage.get("control") in ("caught", "missed"):
         words.append(f"control {coverage['control']}")
-    return ", ".join(words)
+    said = ", ".join(words)
+    if coverage.get("schedules"):
+        from reports import wording  # noqa: PLC0415  # Jinja, which most runs need only for their page
 
-
-def schedules_words(coverage: Mapping[str, Any]) -> str:
-    """How many schedules were tried, and of how many: all, or with which bound."""
-    number = f"{coverage['schedules']:,} schedule{'s' if coverage['schedules'] != 1 else ''}"
-    if coverage["exhausted"]:
-        saved = coverage.get("saved")
-        stand = "stands" if coverage["schedules"] == 1 else "stand"
-        return f"all schedules: {number}" + (f", which {stand} for {coverage['schedules'] + saved:,}" if saved else "")
-    words = f"{number}, not all"
-    if "preemptions" in coverage:
-        words += f"; all with at most {coverage['preemptions']} preemptions"
-    if "found_with" in coverage:
-        words += (
-            f"; what takes {coverage['depth']} steps in order was found with probability ≥ {coverage['found_with']:.3g}"
-        )
-    return words
+        return wording.schedules_then(coverage, said)
+    return said
 
 
 def result_line(result: Result) -> Text:
@@ -192,20 +182,45 @@ def schedule_lines(document: Mapping[str, Any]) -> list[str | Table]:
 
         sentence = tell(schedule["invariant"], found["evidence"][0]).sentence.striptags() if found["evidence"] else ""
         shown.append(f"{schedule['invariant']}: {html.unescape(sentence)}")
-        shown.append(_columns(schedule))
-        shown.append(
-            f"Broken by {schedule['schedules']:,} schedule{'s' if schedule['schedules'] != 1 else ''}; this one, with the fewest "
-            f"context switches, went the same {schedule['same']} of {schedule['times']} times. {found['replay']}"
+        shown.append(_columns(schedule, _breaking(document, schedule["invariant"])))
+        one = schedule["schedules"] == 1
+        which = (
+            f"program{'' if one else 's'}; shrunk to this one, which"
+            if "example" in schedule
+            else f"schedule{'' if one else 's'}; this one, with the fewest context switches,"
         )
+        shown.append(
+            f"Broken by {schedule['schedules']:,} {which} went the same {schedule['same']} of {schedule['times']} times. "
+            f"{found['replay']}"
+        )
+        if schedule.get("spec"):
+            shown.append(f"The same for PostgreSQL's isolationtester: {schedule['spec']}")
+        elif schedule.get("no_spec"):
+            shown.append(f"No spec of it for PostgreSQL's isolationtester. {schedule['no_spec']}")
     return shown
 
 
-def _columns(schedule: Mapping[str, Any]) -> Table:
-    """One schedule, time downward: what each worker ran, whom it waited for, what its operations came to."""
+def _breaking(document: Mapping[str, Any], invariant: str) -> Breaking | None:
+    """Where the contradiction stands in the schedule that shows it; None where that cannot be told."""
+    from reports.interleaving import broken_by, lay_out, schedule_of  # noqa: PLC0415  # as above
+    from reports.saved import result_of  # noqa: PLC0415  # as above
+
+    result = result_of(document)
+    finding = next(each for each in result.findings if each.invariant == invariant)
+    schedule = schedule_of(result, finding)
+    laid = schedule and lay_out(schedule, broken_by(result, finding))
+    return laid.breaking if laid else None
+
+
+def _columns(schedule: Mapping[str, Any], broke: Breaking | None) -> Table:
+    """One schedule, time downward: what each worker ran, whom it waited for, what its operations came to, and which cannot be right.
+
+    Below are the answers given afterwards, when nobody was held: the workers' own in their columns, the drain's in the first.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in schedule["workers"]:
         table.add_column(Text(name), overflow="fold", ratio=1)
-    for step in schedule["steps"]:
+    for number, step in enumerate(schedule["steps"], 1):
         cells: list[list[str]] = [[] for _ in schedule["workers"]]
         for ran in step["ran"]:
             cells[ran["worker"]].append(ran.get("sql", ran["shape"]) + (f"  → {ran['error']}" if ran["error"] else ""))
@@ -213,16 +228,37 @@ def _columns(schedule: Mapping[str, Any]) -> Table:
             cells[step["worker"]].append(
                 f"{step.get('waiting') or step['what']}  … blocked by {', '.join(step['blocked_by'])}"
             )
+        if step.get("crash"):
+            from reports.wording import crash_words  # noqa: PLC0415  # as above
+
+            cells[step["worker"]] = [*(cells[step["worker"]] or [step["what"]]), f"✗ {crash_words(step['crash'])}"]
+        if broke and broke.worker is not None and broke.step == number:
+            cells[broke.worker].append(CONTRADICTION)
+        if not any(cells):  # an operation that asked nothing of the database
+            cells[step["worker"]].append(step["what"])
         table.add_row(*(Text("\n".join(cell)) for cell in cells))
-    answers = [[_answer(*each) for each in worker] for worker in schedule["answers"][: len(schedule["workers"])]]
-    table.add_row(*(Text("\n".join(each), style="bold") for each in answers))
+    workers = len(schedule["workers"])
+    answers = [[_answer(*each) for each in own] for own in schedule["answers"]]
+    later = [(place, number) for place in range(workers, len(answers)) for number in range(len(answers[place]))]
+    if broke:
+        place, number = later[broke.answer] if broke.worker is None else (broke.worker, broke.answer)
+        answers[place][number] += f"  {CONTRADICTION}"
+    table.add_row(*(Text("\n".join(own), style="bold") for own in answers[:workers]))
+    if any(answers[workers:]):
+        afterwards: list[list[str]] = [[] for _ in schedule["workers"]]
+        for process, own in zip(schedule["afterwards"], answers[workers:], strict=True):
+            column = schedule["workers"].index(process) if process in schedule["workers"] else 0
+            afterwards[column] += [
+                f"afterwards {'' if process in schedule['workers'] else f'{process} '}{each}" for each in own
+            ]
+        table.add_row(*(Text("\n".join(each)) for each in afterwards))
     return table
 
 
 def _answer(kind: str, outcome: str, jobs: list[Any], value: object, problem: str) -> str:
     """What an operation came to: `claim: [1, 2]`."""
     if outcome != "ok":
-        return f"{kind}: {outcome}, {problem}"
+        return f"{kind}: {', '.join(filter(None, (outcome, problem)))}"
     return f"{kind}: {jobs if value is None else value}"
 
 

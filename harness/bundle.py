@@ -4,6 +4,7 @@
     results/<place>/       one result: context.json, events/, witness/, logs/, timing/
       history/*.parquet    the merged history                                             (stage 1)
       result.json          the verdict with its evidence                                  (stage 2)
+      *.spec               of an exploration: the schedule that breaks an invariant, for PostgreSQL's isolationtester
     results.json           the document of `--json`
     report.html            the page
 

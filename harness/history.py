@@ -30,7 +30,9 @@ A process named `w0.3` is a thread of `w0`: it has the same system and the same 
 Some kinds are not calls of the system: a `round` encloses the operations of one measured batch and owns no statement; a `scan` encloses
 the work on one job, its `jobs`, and owns none either; a `kill`, by process `nemesis`, names the processes it killed as its `jobs`; a
 `clock`, by process `clocks`, has as its `value` how many nanoseconds operations of users on other machines may seem longer than they
-were; a `hold`, by process `neighbour`, is a time in which another writer had the write lock. `open` and `close` are a worker entering and
+were; a `hold`, by process `neighbour`, is a time in which another writer had the write lock; a `cut`, by `nemesis`, names
+the processes whose connections it cut; a `wait` is time that passed for the whole run, its `value` in seconds.
+`open` and `close` are a worker entering and
 leaving a guarded file.
 
 Statements (in `witness/*.ndjson`), one a line, written when the statement ends:

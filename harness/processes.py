@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -33,6 +34,7 @@ import orjson
 from multiprocess import forkserver
 from multiprocess.connection import wait
 
+from harness.clock import WorldClock
 from harness.errors import MalformedAnswer, SystemUnusable
 from harness.history import Phase
 from harness.protocols import OPTIONAL, REQUIRED, SERVICES, Promise, Semantics, Witness
@@ -177,6 +179,7 @@ class Birth:
     tally: Any  # a shared array with a slot for each process; no lock, as a killed process would keep it
     slot: int
     turnstile: Turnstile | None = None  # where it is to be explored
+    clock: WorldClock | None = None  # where time may be moved
 
 
 class _Tally:
@@ -227,17 +230,11 @@ def _live(birth: Birth, pipe: Any, environment: Mapping[str, str]) -> None:
     os.close(log)
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
-    recorder = Recorder(birth.folder / "events" / f"{birth.name}.ndjson", birth.name, birth.role)
-
-    def build() -> Any:
-        if birth.witness is not None:
-            birth.witness.enter(birth.name, birth.folder / "witness")
-        return build_system(birth.source.load(), birth.url, birth.options)
-
+    recorder = Recorder(birth.folder / "events" / f"{birth.name}.ndjson", birth.name, birth.role, birth.clock)
     client = RecordedSystem(
         recorder,
         birth.name,
-        build,
+        functools.partial(_build, birth),
         seed=birth.seed,
         tally=_Tally(birth.tally, birth.slot),
         turnstile=birth.turnstile,
@@ -273,6 +270,15 @@ def _live(birth: Birth, pipe: Any, environment: Mapping[str, str]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # a system's own threads or atexit hooks must not keep a finished run waiting
+
+
+def _build(birth: Birth) -> Any:
+    """Make the system, watched and by the clock of the run from the moment it is imported."""
+    if birth.witness is not None:
+        birth.witness.enter(birth.name, birth.folder / "witness")
+    if birth.clock is not None:
+        birth.clock.enter()
+    return build_system(birth.source.load(), birth.url, birth.options)
 
 
 def _build_or_say(client: RecordedSystem, shown: str) -> None:

@@ -76,6 +76,18 @@ class Handle:
     given: object = None
 
 
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """The SQL that makes what is in a Postgres database, with its rows, in an empty one, and the SQL that drops just that again.
+
+    `settings` are what whoever connects finds set for the database or the role (ALTER DATABASE … SET), by name.
+    """
+
+    setup: str
+    teardown: str
+    settings: Mapping[str, str]
+
+
 class Server(Protocol):
     """A running database engine that can make clean databases."""
 
@@ -102,6 +114,9 @@ class Server(Protocol):
 
         It raises `RunAbandoned` where somebody holds a lock.
         """
+
+    def dump(self, url: str) -> Dump | None:
+        """Tell what is in a database of Postgres; None of any other engine. Raises `DatabaseUnavailable` where it cannot be told."""
 
     def analyze(self, url: str) -> None:
         """Let the planner take its statistics of the tables now (ANALYZE), as a background job would at this moment."""
@@ -147,6 +162,13 @@ class Ran:
     error: str | None = None
     sql: str = ""  # with its values, where they are known
     committed_ns: int = 0  # when it committed what may have been written, in monotonic nanoseconds; 0: it did not
+    open: bool = False  # its transaction goes on after it
+    text: str = ""  # as the database can be given it again, with its values; empty where that cannot be told
+
+
+# What may befall an explored process: it is killed (SIGKILL) while it stops, or after its next statement has run and before it has the
+# answer; its connections are cut while it stops, or after its next statement has run, with the answer lost.
+Crash = Literal["killed", "killed-after", "cut", "cut-after"]
 
 
 class GateListener(Protocol):
@@ -176,6 +198,10 @@ class Held(Protocol):
     def urls(self) -> Mapping[str, str]:
         """The URL each process must use."""
 
+    @property
+    def crashes(self) -> Sequence[Crash]:
+        """What may befall a process here."""
+
     def witness(self, turnstile: Any) -> Witness:
         """What a process must enter before its system is imported."""
 
@@ -187,6 +213,15 @@ class Held(Protocol):
 
     def allow(self, process: str) -> bool:
         """Let one statement of a process pass, the one that is held or else its next; whether one was held."""
+
+    def cut(self, process: str) -> None:
+        """End every connection of a process; returns when the database has undone what they had not committed."""
+
+    def holds(self, process: str) -> bool:
+        """Whether a transaction of a process holds anything, as far as is seen from outside."""
+
+    def cut_after(self, process: str) -> None:
+        """End the connection of a process's next statement when that has run, instead of answering."""
 
     def ran(self, process: str) -> Sequence[Ran]:
         """Give the statements of a process that ended since this was last asked."""

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import orjson
 
+from harness.clock import WorldClock
 from harness.errors import MalformedAnswer
 from harness.history import Phase
 from harness.outcome import Failure, classify
@@ -32,14 +33,20 @@ class Recorder:
     what follows (0: there is but one); nothing is written of schedule None.
     """
 
-    def __init__(self, path: Path, process: str, role: str) -> None:
-        """Create (or go on with) the file and say that the process is alive."""
+    def __init__(self, path: Path, process: str, role: str, clock: WorldClock | None = None) -> None:
+        """Create the file and say that the process is alive; or go on with the file of one of this name that was killed.
+
+        Times are of the `clock`, where it may be moved.
+        """
         self._path = path
         self._process = process
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._op = 0
+        self.clock = clock
+        self._now_ns = now_ns = time.monotonic_ns if clock is None else clock.now_ns
         self.schedule: int | None = 0
-        self._write({"e": "process", "process": process, "role": role, "pid": os.getpid(), "t": time.monotonic_ns()})
+        if not os.fstat(self._fd).st_size:
+            self._write({"e": "process", "process": process, "role": role, "pid": os.getpid(), "t": now_ns()})
 
     def of_thread(self, number: int) -> Recorder:
         """Make the recorder of a thread: of the process `<process>.<number>`, in a file of its own."""
@@ -60,12 +67,12 @@ class Recorder:
         """Say what is about to be done; gives the number to say the outcome under."""
         self._op += 1
         op = self._op
-        self._write({"e": "invoke", "op": op, "kind": kind, "phase": phase, **fields, "t": time.monotonic_ns()})
+        self._write({"e": "invoke", "op": op, "kind": kind, "phase": phase, **fields, "t": self._now_ns()})
         return op
 
     def ok(self, op: int, **fields: Any) -> None:
         """Say that it happened, and the answer."""
-        self._write({"e": "ok", "op": op, "t": time.monotonic_ns(), **fields})
+        self._write({"e": "ok", "op": op, "t": self._now_ns(), **fields})
 
     def failed(self, op: int, failure: Failure) -> None:
         """Say that it did not happen (fail) or that nobody can tell (info)."""
@@ -75,7 +82,7 @@ class Recorder:
             "code": failure.code,
             "message": failure.message,
         }
-        self._write({"e": failure.outcome, "op": op, "t": time.monotonic_ns(), "error": error})
+        self._write({"e": failure.outcome, "op": op, "t": self._now_ns(), "error": error})
 
     def end(self, how: str = "done") -> None:
         """Say that the process ends as it meant to, and close the file."""
@@ -142,11 +149,11 @@ def read_fraction(answer: object) -> float | None:
     raise MalformedAnswer(f"read_progress returned {_quote(answer)}; expected a number from 0 to 1, or None.")
 
 
-def read_count(answer: object, where: str) -> int:
+def read_count(answer: object, where: str, what: str = "rows it deleted") -> int:
     """Read a number of rows."""
     if isinstance(answer, int) and not isinstance(answer, bool) and answer >= 0:
         return answer
-    raise MalformedAnswer(f"{where} returned {_quote(answer)}; expected the number of rows it deleted, an int from 0.")
+    raise MalformedAnswer(f"{where} returned {_quote(answer)}; expected the number of {what}, an int from 0.")
 
 
 def read_counts(answer: object, where: str) -> dict[str, int]:
@@ -247,7 +254,7 @@ class RecordedSystem:
         """`build` makes the system in this process; `tally` is a shared counter of finished jobs; `notice` is told of each call.
 
         It gets the kind, when it began (monotonic nanoseconds) and the reply, after both are recorded. The `turnstile` holds
-        each call back before anything of it is recorded.
+        each call back before anything of it is recorded; then it follows the recorder's clock, where that was moved.
         """
         self.process = process
         self.phase: Phase = "main"
@@ -258,6 +265,7 @@ class RecordedSystem:
         self._tally = tally
         self._notice = notice
         self._turnstile = turnstile
+        self._clock = recorder.clock
         self._system: Any = None
         self._threads: list[RecordedSystem] = []
 
@@ -298,7 +306,7 @@ class RecordedSystem:
         extra: Callable[[], dict[str, Any]] = dict,
     ) -> Reply:
         if self._turnstile is not None:
-            self._turnstile.operation(kind)
+            self._stop(self._turnstile, kind)
         began = time.monotonic_ns()
         op = self._recorder.invoke(kind, self.phase, **fields)
         try:
@@ -356,7 +364,7 @@ class RecordedSystem:
             problem = ""
             try:
                 if rest is None or told.phase == "main":
-                    run: Any = program(self, **arguments)
+                    run: Any = program(self, **arguments, **told.arguments)
                     rest = run if inspect.isgenerator(run) else iter(())
                     followed += 1
                 rest = rest if next(rest, over) is None else None
@@ -422,7 +430,7 @@ class RecordedSystem:
         recorder = self._recorder
         claim = self._system.claim
         if self._turnstile is not None:
-            self._turnstile.operation("claim")
+            self._stop(self._turnstile, "claim")
         began = time.monotonic_ns()
         op = recorder.invoke("claim", self.phase, requested=limit)
         try:
@@ -454,6 +462,46 @@ class RecordedSystem:
     def fail(self, handles: Iterable[Handle]) -> Reply:
         """Give claimed jobs back; the reply's handles are those accepted."""
         return self._finish("fail", tuple(handles))
+
+    def heartbeat(self, handles: Iterable[Handle]) -> Reply:
+        """Extend the leases of claimed jobs; the reply's handles are those still held."""
+        return self._finish("heartbeat", tuple(handles))
+
+    def recover(self) -> Reply:
+        """Have jobs made claimable again whose lease has run out; the reply's value is how many."""
+
+        def call() -> tuple[Reply, dict[str, Any]]:
+            count = read_count(self._system.recover(), "recover", "jobs made claimable again")
+            return Reply("ok", value=count), {"returned": count}
+
+        return self._ask("recover", {}, call)
+
+    def let_pass(self, seconds: float, *, moved: bool) -> None:
+        """Let time pass for the whole run: by moving its clock, or by waiting."""
+        assert self._clock is not None  # noqa: S101  # only where time may be moved is it asked
+        if self._turnstile is not None:
+            self._stop(self._turnstile, "wait")
+        op = self._recorder.invoke("wait", self.phase, value=seconds)
+        if moved:
+            self._clock.let_pass(seconds)
+        else:
+            time.sleep(seconds)
+        self._recorder.ok(op)
+
+    @contextmanager
+    def ahead(self, seconds: float) -> Iterator[None]:
+        """Move the run's clock ahead for a while, unrecorded."""
+        assert self._clock is not None  # noqa: S101  # as above
+        self._clock.let_pass(seconds)
+        try:
+            yield
+        finally:
+            self._clock.let_pass(-seconds)
+
+    def _stop(self, turnstile: Turnstile, kind: str) -> None:
+        turnstile.operation(kind)
+        if self._clock is not None:
+            self._clock.sync()
 
     def _finish(self, kind: str, handles: tuple[Handle, ...]) -> Reply:
         positions: list[int] | None = None

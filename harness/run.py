@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +40,8 @@ class Subject:
 
     `caught_by` maps a scenario to the invariant that must catch a system known to be wrong in it; empty for one that is right, or
     of which nothing is known (`known` false). `about` names the scenarios a system is there to show; in others it runs when asked for.
-    `at_level` replaces parts of `caught_by` on a database of that name, for another isolation level than the system was made for.
+    `at_level` replaces parts of `caught_by` on a database of that name, for another isolation level than the system was made for. A
+    wrong one that a race catches only `by_luck` is shown where it is explored.
     """
 
     name: str
@@ -50,15 +52,17 @@ class Subject:
     caught_by: Mapping[str, str] | None = None
     at_level: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     story: str = ""
+    by_luck: bool = False
 
     def on(self, engine: str) -> Subject:
         """The system as it is on a database of that name."""
         known = self.at_level.get(engine)
         return self if known is None else replace(self, caught_by={**(self.caught_by or {}), **known})
 
-    def expected(self, scenario: str) -> str | None:
-        """The invariant that must catch this system in a scenario, or None."""
-        return (self.caught_by or {}).get(scenario)
+    def expected(self, scenario: Scenario) -> str | None:
+        """The invariant that must catch this system in a scenario, or None: it is right, or what it does wrong is not judged there."""
+        name = (self.caught_by or {}).get(scenario.name)
+        return name if name in scenario.invariants else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class Result:
     @property
     def caught(self) -> bool:
         """Whether the invariant that must catch this system did."""
-        expected = self.case.subject.expected(self.case.scenario.name)
+        expected = self.case.subject.expected(self.case.scenario)
         return any(j.invariant == expected and j.state == "broken" for j in self.judgements)
 
     @property
@@ -171,7 +175,7 @@ def perform(
             crowd=crowd,
             gate=gate,
             replay=replay,
-            look=lambda: broken_so_far(case, place),
+            look=partial(broken_so_far, case, place),
             latency_ms=case.scenario.latency_ms.get(case.database, 0.0),
         ) as stage:
             problems, series = stage.crew.problems, stage.series
@@ -183,27 +187,32 @@ def perform(
     return Performed(problems, series, time.monotonic() - started)
 
 
-def broken_so_far(case: Case, place: Path) -> Mapping[str, Sequence[int]]:
-    """Judge what was recorded so far of a run that goes on: for each invariant that is broken, the schedules that break it."""
-    context = bundles.read_json(place / "context.json")
-    merging.merge(place)
+def broken_so_far(case: Case, place: Path, excerpt: Path | None = None, only: str = "") -> Mapping[str, Sequence[int]]:
+    """Judge what was recorded so far of a run that goes on: for each invariant that is broken, the schedules that break it.
+
+    `excerpt` is a folder with part of what was recorded; `only` the one invariant to judge by.
+    """
+    context, folder = bundles.read_json(place / "context.json"), excerpt or place
+    merging.merge(folder)
     try:
-        judgements = judging.judge(place, case.scenario.invariants, {name: context.get(name) for name in CONTEXT})
+        names = (only,) if only else case.scenario.invariants
+        judgements = judging.judge(folder, names, {name: context.get(name) for name in CONTEXT})
     finally:
-        shutil.rmtree(place / "history")
+        shutil.rmtree(folder / "history")
     return {j.invariant: j.schedules for j in judgements if j.state == "broken" and j.severity == "violation"}
 
 
 def context_of(case: Case, witness: Witness) -> dict[str, Any]:
     """What was promised and asked for: the `context` row that invariants read."""
     promise = case.subject.promise
+    lease = promise.lease_seconds and case.load.options.get("lease_seconds", promise.lease_seconds)
     return {
         "scenario": case.scenario.name,
         "system": case.subject.name,
         "database": case.database,
         "semantics": promise.semantics,
         "ordered": promise.ordered,
-        "lease_ns": None if promise.lease_seconds is None else int(promise.lease_seconds * 1e9),
+        "lease_ns": None if lease is None else int(lease * 1e9),
         "capabilities": list(promise.capabilities),
         "workers": case.load.workers,
         "jobs": case.load.jobs,
@@ -237,7 +246,8 @@ def judge(case: Case, place: Path, performed: Performed, extra_invariants: Seque
             merging.merge(place)
         context = bundles.read_json(place / "context.json")
         row = {name: context.get(name) for name in CONTEXT}
-        judgements = judging.judge(place, case.scenario.invariants, row, extra_invariants)
+        names, sampled = case.scenario.invariants, case.scenario.sampled
+        judgements = judging.judge(place, names, row, extra_invariants, sampled=sampled)
         with coverage.open_history(place) as history:
             found = coverage.evidence(history, case.scenario.evidence)
             told = describe(history, judgements)
@@ -277,7 +287,7 @@ def describe(history: duckdb.DuckDBPyConnection, judgements: Sequence[Judgement]
 def _result(draft: Draft) -> Result:
     case, place, judgements, ruling = draft.case, draft.place, draft.judgements, draft.ruling
     caught = next((e for e in draft.evidence if e.name == "control-caught"), None)
-    expected = case.subject.expected(case.scenario.name)
+    expected = case.subject.expected(case.scenario)
     itself = any(j.invariant == expected and j.state == "broken" for j in judgements)
     result = Result(case, ruling, judgements, {})
     explored = schedules_covered(draft.series)
@@ -346,16 +356,18 @@ def schedules_covered(series: Mapping[str, Any]) -> dict[str, Any]:
     """What an exploration covered; nothing where the run was none.
 
     `schedules` tried, `exhausted` where those are all there are; `saved`, by reduction, of all there are (absent where they cannot be
-    counted); `preemptions`, up to which all were tried; `found_with`, the least probability of having found what takes that many
-    (`depth`) steps in a certain order.
+    counted); `preemptions`, up to which all were tried; `crash_points`, at which a worker was killed or cut off; `found_with`, the least
+    probability of having found what takes that many (`depth`) steps in a certain order.
     """
     for explored in series.get("exploration", []):
         stands_for, below = explored["stands_for"], explored["preemptions_below"]
         return {
             "schedules": explored["schedules"] + sum(each["schedules"] for each in explored["random"]),
+            **({"programs": explored["programs"]} if explored.get("programs") else {}),
             "exhausted": explored["exhausted"],
             **({"saved": stands_for - explored["schedules"]} if stands_for else {}),
             **({"preemptions": below - 1} if below else {}),
+            **({"crash_points": explored["crash_points"]} if explored["crash_points"] else {}),
             **(
                 {"depth": explored["random"][-1]["depth"], "found_with": round(explored["random"][-1]["found_with"], 6)}
                 if explored["random"]
@@ -363,6 +375,20 @@ def schedules_covered(series: Mapping[str, Any]) -> dict[str, Any]:
             ),
         }
     return {}
+
+
+def too_few(series: Mapping[str, Any], control: Mapping[str, Any]) -> str:
+    """Say, by the `series` of an exploration that passed, that it tried fewer schedules than its control took to be caught; else nothing.
+
+    Both had the same time, but a busy machine may have left one of them next to none.
+    """
+    covered = schedules_covered(series)
+    found = [each["schedule"] for each in control.get("schedules", []) if "example" not in each]
+    if not covered or covered["exhausted"] or not found or covered["schedules"] >= min(found):
+        return ""
+    return (
+        f"Schedules tried: {covered['schedules']:,}, fewer than the {min(found):,} after which its control was caught."
+    )
 
 
 def replay_line(case: Case) -> str:
@@ -380,6 +406,8 @@ def replay_line(case: Case) -> str:
             continue
         if case.scenario.mode == "explore" and name == "budget":
             words += ["--budget", f"{value:g}"]
+        elif case.scenario.mode == "explore" and name == "crash":
+            words += ["--crash"] if value else []
         elif loaded and name in USER_OPTIONS:
             words += [f"--{name.replace('_', '-')}", *([] if value is True else [json.dumps(value)])]
         else:

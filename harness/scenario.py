@@ -70,6 +70,18 @@ class Client(Protocol):
     def fail(self, handles: Iterable[Handle]) -> Reply:
         """Give claimed jobs back; the handles of the reply are those accepted."""
 
+    def heartbeat(self, handles: Iterable[Handle]) -> Reply:
+        """Extend the leases of what was claimed; the handles of the reply are those still held."""
+
+    def recover(self) -> Reply:
+        """Make claimable again what was claimed by somebody whose lease has run out; the value of the reply is how many jobs."""
+
+    def let_pass(self, seconds: float, *, moved: bool) -> None:
+        """Let time pass for the whole run of an exploration: by moving its clock ahead, or by waiting."""
+
+    def ahead(self, seconds: float) -> AbstractContextManager[None]:
+        """Move the run's clock ahead for a while, unrecorded."""
+
     def offers(self, capability: str) -> bool:
         """Whether the system has this method."""
 
@@ -140,6 +152,33 @@ class Part:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
+Cast = tuple[Sequence[Part], Part]  # the parts that are explored, and what is done after them, when nobody is held
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One schedule that was made up: the jobs it begins with, a program of (operation, number) for each worker, and where to switch.
+
+    At each choice an entry of `switches` says how many workers to pass over, beginning with the one that was on; after the last, none.
+    """
+
+    jobs: int
+    programs: tuple[tuple[tuple[str, int], ...], ...]
+    switches: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Made-up programs: `examples` gives a Hypothesis strategy of `Example`; `warm_up` has every operation there is.
+
+    A worker's program gets its `operations` and the ids of the `jobs` that are there. The part that runs in the end also runs before,
+    in phase setup, and gets the number of jobs to `enqueue`.
+    """
+
+    examples: Callable[[], Any]
+    warm_up: Example
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came back from telling a process to run a program: its value, or what went wrong, in words."""
@@ -190,12 +229,14 @@ class Stage(Protocol):
         connections; else each has its own. Their figures are saved with the result. Raises `RunAbandoned` where nobody worked.
         """
 
-    def explore(self, prepare: Callable[[Stage, str], Sequence[Part]], quiet: Part) -> None:
+    def explore(
+        self, prepare: Callable[[Stage, str], Cast], programs: Programs | None = None, *, moves_time: bool = False
+    ) -> None:
         """Have processes run their parts in every order their statements can have; in an exploration only.
 
-        `prepare` makes what every schedule begins with, in the process it is given, and gives the parts. `quiet` drains the queue after
-        each, held by nobody. Parts of the same program and arguments are alike but for their names. Raises `SystemUnusable` and
-        `RunAbandoned`.
+        `prepare` makes what every schedule begins with, in the process it is given, and gives the parts; the last runs after each, held
+        by nobody. Parts of the same program and arguments are alike but for their names. With `programs`, what the parts do is made up
+        as well; with `moves_time`, a part may let time pass. Raises `SystemUnusable` and `RunAbandoned`.
         """
 
     def tell(
@@ -255,7 +296,8 @@ class Scenario:
     `harness.coverage`). `control` names, for each database, the known-broken system the same settings must catch. `timed` names the
     systems whose time is measured when the whole catalogue runs; a system asked for by name always is. `beside` names known-wrong
     systems that are shown next to the right ones though they are not the control. `quick` names, for each database, the only systems that
-    the quick profile shows; None: all there are.
+    the quick profile shows; None: all there are. `sampled`: its schedules do this and that, so that not every invariant can be decided
+    of each of them; it must be of some.
     """
 
     name: str
@@ -276,6 +318,7 @@ class Scenario:
     timed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
     quick: Mapping[str, tuple[str, ...]] | None = None
+    sampled: bool = False
 
 
 MAXIMUM: Final[Mapping[str, int]] = {"workers": 200, "jobs": 10_000_000, "batch": 100_000}

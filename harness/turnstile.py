@@ -6,13 +6,15 @@ to `harness.runners.explore` in JSON, one message a line, over a line of its own
 
     to the process     {"schedule":3,"phase":"main","free":false}
                                           begin the program, and go on through one statement; record what it does as schedule 3 (null: not
-                                          at all); free: without a stop
+                                          at all); free: without a stop; perhaps also "arguments" of the program
                        null                  end
                        "go"                  go on through one statement
+                       "die"                 go on through one statement, and be killed before its caller has the answer
                        "refuse"              let SQLite's refusal reach the program, as when its busy time-out is over
     from the process   {"stop":"ready", …}    the system is built
                        {"stop":"operation","kind":"claim", …}    before an operation
                        {"stop":"statement","at":[1,"write","UPDATE …"], …}    before a statement (SQLite; Postgres is held on the wire)
+                       {"stop":"dying", …}   before that
                        {"stop":"busy", …}    SQLite refused the statement as another has the lock; "go" tries again
                        {"stop":"done","answers":[…],"more":false, …}    the program has ended; more: its explored part has
 
@@ -23,10 +25,13 @@ anything. `effect` is local, read or write (`harness.protocols.Effect`).
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -46,6 +51,7 @@ class Told:
 
     number: int | None
     phase: Phase
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of the program, in this schedule
 
 
 class Line:
@@ -109,6 +115,7 @@ class Turnstile:
         self._turning = False  # within a schedule
         self._credit = 0  # statements that may pass
         self._begins = False  # the first operation may pass
+        self._dies = False  # after the next statement
         self._began = ""  # its kind
         self._ran: list[tuple[int, str, str, Effect, str | None, str, int]] = []
         self._answers: list[list[Any]] = []
@@ -128,9 +135,10 @@ class Turnstile:
         if told is None:
             return None
         self._turning, self._credit, self._begins = not told["free"], 1, not told["free"]
+        self._dies = told.get("die", False)
         self._thread = threading.get_ident()
         self._ran, self._answers = [], []
-        return Told(told["schedule"], told["phase"])
+        return Told(told["schedule"], told["phase"], told.get("arguments", {}))
 
     def done(self, problem: str = "", *, more: bool = False) -> None:
         """Say that the program has ended, or with `more` the part of it that is explored, and how its operations did."""
@@ -179,6 +187,9 @@ class Turnstile:
         (self._open.add if holds else self._open.discard)(connection)
         if self._turning:
             self._ran.append((connection, kind, shape, effect, error, sql[:LONGEST_SQL], committed_ns))
+            if self._dies and effect != "local" and error is None:
+                self._stop("dying")
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def holding(self, connection: int) -> None:
         """Note that a connection holds its locks beyond its statement, as rows of it are still to be read."""
@@ -212,4 +223,5 @@ class Turnstile:
     def _hear(self) -> bool:
         told = self._line.hear()
         self._credit = 1
-        return bool(told == "go")
+        self._dies = told == "die"
+        return bool(told in ("go", "die"))

@@ -73,6 +73,17 @@ class Connections(Generic[C]):
             self._mine.connection = None
             give_back()
 
+    @contextmanager
+    def apart(self, connect: Callable[[], C]) -> Iterator[C]:
+        """Hold a connection of this thread's own, whatever the lender has: all it acquires meanwhile is this one. Closed on leaving."""
+        connection = connect()
+        self._mine.connection = connection
+        try:
+            yield connection
+        finally:
+            self._mine.connection = None
+            connection.close()  # type: ignore[attr-defined]  # every driver's connection has it
+
     def close(self) -> None:
         """Close every connection. Closing twice is harmless."""
         self._lender.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from reference_impl.connections import Connections, PerThread
+from reference_impl.lease import Claim
 from reference_impl.queue import Kind, Queue, Row
 from reference_impl.statements import statements
 
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_VARIABLES: Final = 65_535  # of the protocol's 16-bit count
-TRIES: Final = 20  # of a statement that met a deadlock, or a row that came while it worked
+TRIES: Final = 20  # of a statement that met another and was undone
+_FIRST_PAUSE_SECONDS: Final = 0.001
+_LONGEST_PAUSE_SECONDS: Final = 0.1
 
 
 class _Pool:
@@ -82,6 +87,15 @@ class PostgresQueue(Queue):
         with self._connections.acquire() as connection:
             yield connection
 
+    def _apart(self) -> AbstractContextManager[psycopg.Connection]:
+        return self._connections.apart(self._connect)
+
+    @property
+    def _bad_row(self) -> tuple[type[Exception], ...]:
+        import psycopg  # noqa: PLC0415  # only who opens Postgres needs its driver
+
+        return (psycopg.IntegrityError, psycopg.DataError, psycopg.errors.RaiseException)
+
     def _disconnect(self) -> None:
         self._connections.close()
 
@@ -118,22 +132,34 @@ class PostgresQueue(Queue):
         ((jobs, runs, actions),) = self._again(lambda: self._run("clean", tag=tag))
         return {"jobs": jobs, "runs": runs, "actions": actions}
 
+    def _fenced(self, statement: str, handles: Sequence[Claim]) -> list[Claim]:
+        return self._again(lambda: super(PostgresQueue, self)._fenced(statement, handles))
+
     def _again(self, statement: Callable[[], T]) -> T:
-        """Run a statement that deletes; again where a job came to its run after it had looked, or where it met a deadlock."""
+        """Run a statement that ends or deletes; again, after a random pause that grows, where it met another and was undone.
+
+        That is: a deadlock, a change its snapshot did not have (at REPEATABLE READ and above), or a job that came to its run after it had
+        looked.
+        """
         import psycopg  # noqa: PLC0415  # as above
 
-        for _ in range(TRIES - 1):
+        undone = (
+            psycopg.errors.ForeignKeyViolation,
+            psycopg.errors.DeadlockDetected,
+            psycopg.errors.SerializationFailure,
+        )
+        for number in range(TRIES - 1):
             try:
                 return statement()
-            except (psycopg.errors.ForeignKeyViolation, psycopg.errors.DeadlockDetected):
-                continue
+            except undone:
+                time.sleep(random.uniform(0, min(2**number * _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)))  # noqa: S311  # spreads those who wait; no secret
         return statement()
 
     def _lock_then_update(self, lock: str, worker: str, limit: int) -> list[Row]:
         """Lock ready jobs with the statement named `lock`, then mark them with one UPDATE, in one transaction."""
         with self._writing():
             jobs = [job for (job,) in self._run(lock, limit=limit)]
-            return self._run("take_batch", worker=worker, jobs=jobs) if jobs else []
+            return self._mark("take_batch", worker, jobs=jobs) if jobs else []
 
 
 class SelectThenUpdate(PostgresQueue):
@@ -144,7 +170,7 @@ class SelectThenUpdate(PostgresQueue):
 
     def _take(self, worker: str, limit: int) -> Iterable[Row]:
         for (job,) in self._run("select_ready", limit=limit):
-            yield from self._run("take_by_id", worker=worker, job=job)
+            yield from self._mark("take_by_id", worker, job=job)
 
 
 class ScalarSubquery(PostgresQueue):
@@ -154,7 +180,7 @@ class ScalarSubquery(PostgresQueue):
     """
 
     def _take(self, worker: str, limit: int) -> Iterable[Row]:
-        return self._run("take_scalar_subquery", worker=worker, limit=limit)
+        return self._mark("take_scalar_subquery", worker, limit=limit)
 
 
 class ForUpdate(PostgresQueue):
@@ -175,7 +201,7 @@ class SkipLockedCte(PostgresQueue):
     """Right: SKIP LOCKED in a common table expression and the UPDATE, in one statement and one round trip."""
 
     def _take(self, worker: str, limit: int) -> Iterable[Row]:
-        return self._run("take_skipping", worker=worker, limit=limit)
+        return self._mark("take_skipping", worker, limit=limit)
 
 
 class InSubqueryLimit(PostgresQueue):
@@ -186,4 +212,4 @@ class InSubqueryLimit(PostgresQueue):
     """
 
     def _take(self, worker: str, limit: int) -> Iterable[Row]:
-        return self._run("take_in_subquery", worker=worker, limit=limit)
+        return self._mark("take_in_subquery", worker, limit=limit)

@@ -1,8 +1,12 @@
 """The reference queue, whatever the engine: jobs, the runs they were submitted in, and the actions they have.
 
-A job is ready, then running, then done; `fail` makes a running one ready again. A run goes only with all its jobs, a job with its
-actions, and nothing that is running is ever deleted. A strategy of claiming differs from another in one method, `_take`; a way of
-telling progress in `_writer`; a way of deleting in `delete_many` and `clean_by_tag`; an engine in the abstract methods at the end.
+A job is ready, then running, then done; `fail` makes a running one ready again, or has it wait for a while. Claims exactly once while the
+lease holds, execution at least once: who claims has a lease, by the database's own clock, which `heartbeat` extends; when it has run out,
+`recover` makes the job ready for another, or dead once it has had all its attempts. What the one before still says of it is refused, as
+each claim has a token. A run goes only with all its jobs, a job with its actions, and nothing that is running is ever deleted.
+
+A strategy of claiming differs from another in one method, `_take`; a way of telling progress in `_writer`; a way of deleting in
+`delete_many` and `clean_by_tag`; an engine in the abstract methods at the end.
 """
 
 from __future__ import annotations
@@ -12,9 +16,9 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
+from reference_impl.lease import BEATS_A_LEASE, LEASE_SECONDS, MOST_ATTEMPTS, Claim, Heartbeat, SweepIncomplete
 from reference_impl.progress import (
     FLUSH_INTERVAL_SECONDS,
     MAX_BATCH_SIZE,
@@ -29,26 +33,13 @@ Row = tuple[Any, ...]
 Kind = Literal["jobs", "runs", "actions"]
 KINDS: Final[tuple[Kind, ...]] = ("jobs", "runs", "actions")
 POOL_TIMEOUT_SECONDS: Final = 30.0
-_STATUS: Final = ("job", "run", "tag", "status", "priority", "worker", "token", "attempt", "progress")
+_STATUS: Final = ("job", "run", "tag", "status", "priority", "worker", "token", "attempt", "progress", "reason")
 
 
 class NotHeld(Exception):
     """Progress was reported of a job that this process has not claimed, or no longer holds. Nothing was changed."""
 
     definite = True
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One job in the hands of one worker.
-
-    `token` rises with every claim of the job, so (job, token) names this claim and no other: a job that was handed on
-    since no longer listens to it. `attempt` counts the executions begun, from 1.
-    """
-
-    job: int
-    token: int
-    attempt: int
 
 
 class Queue(ABC):
@@ -58,13 +49,15 @@ class Queue(ABC):
     Errors of the driver are raised as they are; none is swallowed. Options a queue does not know are ignored.
 
     Options: `pool_size` (None; connections all threads share) and `pool_timeout` (30 s to wait for one); `flush_interval` (5 s) and
-    `max_batch_size` (10), of progress; `patience_seconds` (30), how long what finds the database busy is tried again.
+    `max_batch_size` (10), of progress; `patience_seconds` (30), how long what finds the database busy is tried again; `lease_seconds` (30)
+    of a claim; `max_attempts` (25), after which a job is dead; `retry_seconds` (0), the pause after a first attempt that failed.
     """
 
     databases: ClassVar[tuple[str, ...]]
     semantics: ClassVar[Literal["exactly-once-claim", "at-least-once", "at-most-once"]] = "exactly-once-claim"
     ordered: ClassVar[bool] = True
     max_workers: ClassVar[int | None] = None
+    lease_seconds: float = LEASE_SECONDS
 
     def __init__(
         self,
@@ -75,6 +68,9 @@ class Queue(ABC):
         flush_interval: float = FLUSH_INTERVAL_SECONDS,
         max_batch_size: int = MAX_BATCH_SIZE,
         patience_seconds: float = PATIENCE_SECONDS,
+        lease_seconds: float | None = None,
+        max_attempts: int = MOST_ATTEMPTS,
+        retry_seconds: float = 0.0,
         redis_url: str | None = None,
         **_options: object,
     ) -> None:
@@ -85,6 +81,10 @@ class Queue(ABC):
         self.flush_interval = _seconds("flush_interval", flush_interval)
         self.max_batch_size = _whole("max_batch_size", max_batch_size)
         self.patience_seconds = _seconds("patience_seconds", patience_seconds, zero=True)
+        if lease_seconds is not None:
+            self.lease_seconds = _seconds("lease_seconds", lease_seconds)
+        self.max_attempts = _whole("max_attempts", max_attempts)
+        self.retry_seconds = _seconds("retry_seconds", retry_seconds, zero=True)
         self.redis_url = redis_url
         self._held: dict[int, int] = {}  # job → token of what this process claimed and did not finish
         self._progress = self._writer()
@@ -122,8 +122,34 @@ class Queue(ABC):
         return self._end("complete", handles)
 
     def fail(self, worker: str, handles: Sequence[Claim]) -> list[Claim]:  # noqa: ARG002  # as in complete
-        """Make the jobs of these claims ready again in one statement; else as `complete`."""
+        """Give the jobs of these claims back in one statement: ready again, at once or after a pause, or dead after all their attempts.
+
+        Else as `complete`.
+        """
         return self._end("fail", handles)
+
+    def heartbeat(self, worker: str, handles: Sequence[Claim]) -> list[Claim]:  # noqa: ARG002  # as in complete
+        """Have the leases of these claims end `lease_seconds` from now, in one statement; give those still held, in the order given."""
+        kept = self._fenced("heartbeat", handles)
+        self._let_go([handle for handle in handles if handle not in kept])
+        return kept
+
+    def keep_alive(self, worker: str, handles: Sequence[Claim]) -> Heartbeat:
+        """Beat while a `with` block works on these claims, three times a lease, with a thread and a connection of its own."""
+        return Heartbeat(
+            handles, lambda claims: self.heartbeat(worker, claims), self._apart, self.lease_seconds / BEATS_A_LEASE
+        )
+
+    def recover(self) -> int:
+        """Make every job ready whose lease or pause has run out, or dead after all its attempts; give how many were made ready.
+
+        One statement. Where a row stops it, each job has one of its own, and what cannot be made ready is dead with the reason; raises
+        `SweepIncomplete` for what cannot be made that either.
+        """
+        try:
+            return self._sweep(None)
+        except self._bad_row as error:
+            return self._sweep_each(error)
 
     def report_progress(self, job: int, fraction: float) -> None:
         """Tell that `fraction` (0 to 1) of a job this process holds is done. Never lowers what was told of the same claim.
@@ -198,7 +224,7 @@ class Queue(ABC):
     def status_all(self) -> list[dict[str, Any]]:
         """Every run and every job at one moment: {"run", "tag"} for a run, then for each job the keys below, oldest first.
 
-        A job has job, run, tag, status (ready, running or done), priority, worker, token, attempt and progress.
+        A job has job, run, tag, status (ready, running, waiting, done or dead), priority, worker, token, attempt, progress and reason.
         """
         return read_status(self._run("status_all"))
 
@@ -225,10 +251,39 @@ class Queue(ABC):
     def _end(self, statement: str, handles: Sequence[Claim]) -> list[Claim]:
         self._progress.flush([handle.job for handle in handles])
         accepted = self._fenced(statement, handles)
+        self._let_go(handles)
+        return accepted
+
+    def _let_go(self, handles: Sequence[Claim]) -> None:
         for handle in handles:
             if self._held.get(handle.job) == handle.token:
                 del self._held[handle.job]
-        return accepted
+
+    def _mark(self, statement: str, worker: str, **parameters: object) -> list[Row]:
+        """Run a statement that sets jobs running, with a lease for this worker."""
+        return self._run(statement, worker=worker, lease=self._lease, **parameters)
+
+    @property
+    def _lease(self) -> str:
+        return f"+{self.lease_seconds:.3f} seconds"  # as both engines read it
+
+    def _sweep(self, job: int | None) -> int:
+        swept = self._run("sweep", job=job, most=self.max_attempts)
+        return sum(status == "ready" for _, status in swept)
+
+    def _sweep_each(self, stopped_by: Exception) -> int:
+        recovered, errors = 0, {}
+        for (job,) in self._run("find_due"):
+            try:
+                recovered += self._sweep(job)
+            except self._bad_row as error:
+                try:
+                    self._run("bury", job=job, reason=f"could not be made ready: {error}")
+                except self._bad_row:
+                    errors[job] = error
+        if errors:
+            raise SweepIncomplete(recovered, errors) from stopped_by
+        return recovered
 
     @abstractmethod
     def _take(self, worker: str, limit: int) -> Iterable[Row]:
@@ -241,6 +296,15 @@ class Queue(ABC):
     @abstractmethod
     def _change(self, statement: str, **parameters: object) -> int:
         """As `_run`, of a statement that gives no rows; gives how many rows it changed."""
+
+    @property
+    @abstractmethod
+    def _bad_row(self) -> tuple[type[Exception], ...]:
+        """The errors by which the database says that a row cannot be changed as asked: not that it is busy or gone."""
+
+    @abstractmethod
+    def _apart(self) -> AbstractContextManager[object]:
+        """Let this thread hold a connection of its own meanwhile, whatever the others share; closed on leaving."""
 
     @abstractmethod
     def _acquire(self) -> AbstractContextManager[Any]:
@@ -275,10 +339,13 @@ class Queue(ABC):
         """Close every connection. Closing twice is harmless."""
 
     def _fenced(self, statement: str, handles: Sequence[Claim]) -> list[Claim]:
+        """Run a statement on the claims that are still their jobs' last ones; give those it was carried out for, in the order given."""
         if not handles:
             return []
         pairs = json.dumps([(handle.job, handle.token) for handle in handles])
-        unanswered = set(self._run(statement, handles=pairs))
+        unanswered = set(
+            self._run(statement, handles=pairs, lease=self._lease, most=self.max_attempts, pause=self.retry_seconds)
+        )
         accepted = []
         for handle in handles:
             if (handle.job, handle.token) in unanswered:

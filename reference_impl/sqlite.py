@@ -13,7 +13,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, Final, TypeVar
 
 from reference_impl.connections import Connections, PerThread
@@ -119,6 +119,13 @@ class SqliteQueue(Queue):
         with self._connections.acquire() as connection:
             yield connection
 
+    def _apart(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._connections.apart(self._connect)
+
+    @property
+    def _bad_row(self) -> tuple[type[Exception], ...]:
+        return (sqlite3.IntegrityError, sqlite3.DataError)
+
     def _disconnect(self) -> None:
         self._connections.close()
 
@@ -200,7 +207,7 @@ class SqliteQueue(Queue):
         """Two statements for any number of jobs, in one transaction of the kind `begin` opens."""
         with self._transaction(begin):
             jobs = [job for job, _ in self._run("select_ready", limit=limit)]
-            return self._run("take_batch", worker=worker, jobs=json.dumps(jobs)) if jobs else []
+            return self._mark("take_batch", worker, jobs=json.dumps(jobs)) if jobs else []
 
 
 class SelectThenUpdate(SqliteQueue):
@@ -211,7 +218,7 @@ class SelectThenUpdate(SqliteQueue):
 
     def _take(self, worker: str, limit: int) -> Iterable[Row]:
         for job, _ in self._run("select_ready", limit=limit):
-            yield from self._run("take_by_id", worker=worker, job=job)
+            yield from self._mark("take_by_id", worker, job=job)
 
 
 class DeferredBatch(SqliteQueue):
@@ -249,7 +256,7 @@ class CompareAndSet(SqliteQueue):
         taken: list[Row] = []
         while not taken and (candidates := self._run("select_ready", limit=limit)):
             for job, token in candidates:
-                taken += self._run("take_if_unchanged", worker=worker, job=job, token=token)
+                taken += self._mark("take_if_unchanged", worker, job=job, token=token)
         return taken
 
 
@@ -257,7 +264,7 @@ class UpdateReturning(SqliteQueue):
     """Right: the whole claim is one UPDATE … RETURNING, read to its end."""
 
     def _take(self, worker: str, limit: int) -> Iterable[Row]:
-        return self._run("take_best", worker=worker, limit=limit)
+        return self._mark("take_best", worker, limit=limit)
 
 
 class SingleWorker(ImmediateBatch):

@@ -46,7 +46,7 @@ _TABLE: Final = (
         "select-then-update",
         {"sqlite": sqlite.SelectThenUpdate, "postgres": postgres.SelectThenUpdate},
         "Generation 1: reads ready jobs, then updates each by its id alone, so two workers take the same job.",
-        caught_by={"claim-race": "no-double-claim", **N_PLUS_ONE},
+        caught_by={"claim-race": "no-double-claim", "programs": "no-double-claim", **N_PLUS_ONE},
     ),
     Strategy(
         "deferred-batch",

@@ -1,6 +1,6 @@
 """One schedule laid out as a table: one column per worker, a row for each step, time downward, and the answers at its end.
 
-The contradiction is the step after which the answer came back that cannot be right, where that can be told.
+The contradiction is the step after which the answer came back that cannot be right, or that answer alone where it came afterwards.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from reports.saved import Answer, Operation, Schedule, Statement, Step
+from reports import moment
+from reports.saved import Answer, Finding, Operation, Result, Schedule, Statement, Step
+from reports.wording import crash_words, operation_numbers
 
 MOST_STEPS: Final = 100
 MOST_AFTERWARDS: Final = 12
@@ -20,7 +22,8 @@ class Cell:
     """What one worker did in one step: the statements that ended, each with its error (empty: none).
 
     It `begins` what it was let on to, an `operation` or else a statement, where that did not end here under the same name.
-    What ended in another's step had `waited` for that one; `waiting` is what a blocked one wants to run, where that is known.
+    What ended in another's step had `waited` for that one; `waiting` is what a blocked one wants to run, where that is known. `crash` is
+    what befell the worker then, in words (empty: nothing).
     """
 
     begins: str
@@ -29,6 +32,7 @@ class Cell:
     blocked_by: tuple[str, ...]
     waiting: str
     waited: bool
+    crash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +46,42 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Breaking:
-    """The answer that is the contradiction: whose it is and which of its answers (places), and after which step it came."""
+    """The answer that is the contradiction: whose it is and which of its answers (places), and after which step it came.
 
-    worker: int
+    Without a worker and a step it is one of those given afterwards, when nobody was held any more.
+    """
+
+    worker: int | None
     answer: int
-    step: int
+    step: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Interleaving:
     """`answers` are those of each worker, `afterwards` those given when nobody was held any more, but for the last `unsaid`.
 
-    Of the steps, the last `left_out` are no rows.
+    The latter come with their process (empty: not known). Of the steps, the last `left_out` are no rows.
     """
 
     workers: tuple[str, ...]
     rows: tuple[Row, ...]
     left_out: int
     answers: tuple[tuple[Answer, ...], ...]
-    afterwards: tuple[Answer, ...]
+    afterwards: tuple[tuple[str, Answer], ...]
     unsaid: int
     breaking: Breaking | None
+
+
+def schedule_of(result: Result, finding: Finding) -> Schedule | None:
+    """The schedule that shows a finding; None where none was explored."""
+    return next((each for each in result.schedules if each.invariant == finding.invariant), None)
+
+
+def broken_by(result: Result, finding: Finding) -> Operation | None:
+    """The operation whose answer is the contradiction of a finding; None where that cannot be told."""
+    facts = finding.evidence[0] if finding.evidence else {}
+    first = [result.operations[n] for n in operation_numbers(facts) if n in result.operations]
+    return moment.breaking(finding.invariant, facts, first)
 
 
 def lay_out(schedule: Schedule, broke: Operation | None) -> Interleaving | None:
@@ -98,6 +117,7 @@ def _row(schedule: Schedule, number: int, step: Step) -> Row:
                 step.blocked_by if own else (),
                 _in_one_line(step.waiting) if own else "",
                 not own,
+                crash_words(step.crash) if own else "",
             )
             if own or ended
             else None
@@ -116,14 +136,21 @@ def _in_one_line(sql: str) -> str:
 
 def _breaking(schedule: Schedule, operation: Operation) -> Breaking | None:
     """Find the operation's answer in the schedule; None where it is not there, or cannot be told from another."""
+    later = [
+        place
+        for place, (process, answer) in enumerate(schedule.afterwards)
+        if process == operation.process and _is(answer, operation)
+    ]
     if operation.process not in schedule.workers:
-        return None
+        return Breaking(None, later[0], None) if len(later) == 1 else None
     worker = schedule.workers.index(operation.process)
     answers = schedule.answers[worker]
     kinds = [answer.kind for answer in answers]
     begun = [n for n in _begins(schedule, worker) if schedule.steps[n - 1].what in kinds]
     its = [place for place, answer in enumerate(answers) if _is(answer, operation)]
-    if len(its) != 1 or [schedule.steps[n - 1].what for n in begun] != kinds:
+    if not its and len(later) == 1:
+        return Breaking(None, later[0], None)
+    if len(its) != 1 or later or [schedule.steps[n - 1].what for n in begun] != kinds:
         return None
     until = (*begun, len(schedule.steps) + 1)[its[0] + 1]  # where its next operation begins
     took = [n for n, step in enumerate(schedule.steps, 1) if n < until and _moved(step, worker)]

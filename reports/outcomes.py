@@ -36,7 +36,7 @@ def outcomes(results: Sequence[Result]) -> list[Outcomes]:
 
 def _outcomes(result: Result, found: Exploration) -> Outcomes:
     shown = found.outcomes[:MOST_OUTCOMES]
-    tried = wording.schedules(result)
+    tried = wording.schedules(result.coverage)
     return Outcomes(
         result=result,
         tried=tried[:1].upper() + tried[1:],

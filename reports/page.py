@@ -13,12 +13,11 @@ from typing import Final
 from harness.verdict import Judgement
 from reports import rendering, wording
 from reports.anomalies import anomalies
-from reports.interleaving import Interleaving
+from reports.interleaving import Interleaving, broken_by, schedule_of
 from reports.interleaving import lay_out as lay_out_schedule
 from reports.latency import latency
 from reports.load import loads
 from reports.locking import Locking, locking
-from reports.moment import breaking
 from reports.outcomes import outcomes
 from reports.plots import Panel
 from reports.pool import waits
@@ -393,13 +392,12 @@ def _ordered(result: Result) -> list[Finding]:
 def _show(result: Result, finding: Finding) -> _Shown:
     facts, *others = finding.evidence or ({},)
     numbers = wording.operation_numbers(facts)
-    first = [result.operations[n] for n in numbers if n in result.operations]
     if len(numbers) == 1:  # alone it shows nothing of what went on
         numbers = tuple(n for each in finding.evidence[:MOST_VIOLATIONS] for n in wording.operation_numbers(each))
     named = [result.operations[n] for n in dict.fromkeys(numbers) if n in result.operations]
     moves = [op for op in named if op.kind != "round"]  # a round only encloses the claims of one batch
-    broke = breaking(finding.invariant, facts, first)
-    schedule = next((each for each in result.schedules if each.invariant == finding.invariant), None)
+    broke = broken_by(result, finding)
+    schedule = schedule_of(result, finding)
     interleaving = lay_out_schedule(schedule, broke) if schedule else None
     return _Shown(
         finding,

@@ -234,7 +234,7 @@ class Statement:
 class Step:
     """One worker (its place) let on: what it was about to do, who kept what `waiting`, and what ended before all had stopped again.
 
-    A `forced` one was no choice: nobody could go on, and the database refused somebody.
+    A `forced` one was no choice: nobody could go on, and the database refused somebody. `crash` is what befell it (empty: nothing).
     """
 
     worker: int
@@ -242,6 +242,7 @@ class Step:
     blocked_by: tuple[str, ...]
     waiting: str
     forced: bool
+    crash: str
     ran: tuple[Statement, ...]
 
 
@@ -258,7 +259,9 @@ class Schedule:
     """The schedule that shows how an invariant broke, one of `schedules` that break it, as it went when it was repeated.
 
     It went the `same` in so many of the `times`. There are answers of each worker, in order, wherever there are steps; those given
-    `afterwards`, when nobody was held any more, are in one row.
+    `afterwards`, when nobody was held any more, are in one row, each with its process (empty where an older contend did not say).
+    `spec` is the file that PostgreSQL's isolationtester takes, as it was called when it was written, or `no_spec` why there is none;
+    both may be empty.
     """
 
     invariant: str
@@ -269,7 +272,9 @@ class Schedule:
     workers: tuple[str, ...]
     steps: tuple[Step, ...]
     answers: tuple[tuple[Answer, ...], ...]
-    afterwards: tuple[Answer, ...]
+    afterwards: tuple[tuple[str, Answer], ...]
+    spec: str
+    no_spec: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,14 +299,15 @@ class Exploration:
     """What an exploration came to: `schedules` tried in order, those tried at random, and the most frequent `outcomes` of the former.
 
     In `waited` of them a worker waited for a lock of another (None: not counted). `stands_for` is how many there are without
-    reduction (None: not counted). Times are in seconds; `shown_seconds` is until the first violation was known. `diverged` are the
-    first of `divergences`.
+    reduction (None: not counted). `crash_points` are at which workers were killed or cut off. Times are in seconds; `shown_seconds` is
+    until the first violation was known. `diverged` are the first of `divergences`.
     """
 
     schedules: int
     redundant: int
     waited: int | None
     stands_for: int | None
+    crash_points: int
     longest: int
     random: tuple[Sample, ...]
     diverged: tuple[Divergence, ...]
@@ -467,6 +473,11 @@ def load(path: Path) -> Run:
             for row in summary.rows("not_applicable")
         ),
     )
+
+
+def result_of(document: Mapping[str, Any]) -> Result:
+    """Read a result that is at hand: its document, as it is in `result.json`. Raises `BundleUnreadable` where it is none."""
+    return _result(_Fields(document, "the result"), "", _Fields({}, ""))
 
 
 def _document(path: Path) -> _Fields:
@@ -681,8 +692,15 @@ def _schedule(row: _Fields) -> Schedule:
         workers=workers,
         steps=steps,
         answers=answers[: len(workers)],
-        afterwards=tuple(answer for rest in answers[len(workers) :] for answer in rest),
+        afterwards=_afterwards(row.texts("afterwards"), answers[len(workers) :]),
+        spec=row.text("spec", ""),
+        no_spec=row.text("no_spec", ""),
     )
+
+
+def _afterwards(processes: tuple[str, ...], answers: tuple[tuple[Answer, ...], ...]) -> tuple[tuple[str, Answer], ...]:
+    known = (*processes, *[""] * (len(answers) - len(processes)))
+    return tuple((process, answer) for process, own in zip(known, answers, strict=False) for answer in own)
 
 
 def _step(row: _Fields, workers: int) -> Step:
@@ -692,6 +710,7 @@ def _step(row: _Fields, workers: int) -> Step:
         blocked_by=row.texts("blocked_by"),
         waiting=row.text("waiting", ""),
         forced=row.flag("forced", default=False),
+        crash=row.maybe("crash", row.text) or "",
         ran=tuple(
             Statement(
                 _place(each, workers),
@@ -743,6 +762,7 @@ def _exploration(row: _Fields) -> Exploration:
         redundant=row.whole("redundant"),
         waited=row.maybe("waited", row.whole),
         stands_for=row.maybe("stands_for", row.whole),
+        crash_points=row.maybe("crash_points", row.whole) or 0,
         longest=row.whole("longest"),
         random=tuple(
             Sample(each.whole("depth"), each.whole("schedules"), each.amount("found_with", most=1.0))

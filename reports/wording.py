@@ -146,25 +146,36 @@ def coverage(result: Result) -> str:
     ]
     if isinstance(control, str):
         said.append(f"control {plain(control)}")
-    tried, rest = schedules(result), ", ".join(said)
-    return f"{tried}; {rest}" if ", " in tried and rest else ", ".join(filter(None, (tried, rest)))
+    return schedules_then(result.coverage, ", ".join(said))
 
 
-_OF_SCHEDULES: Final = frozenset({"schedules", "exhausted", "saved", "preemptions", "depth", "found_with"})
+_OF_SCHEDULES: Final = frozenset(
+    {"crash_points", "schedules", "exhausted", "saved", "preemptions", "depth", "found_with", "programs"}
+)
 
 
-def schedules(result: Result) -> str:
-    """How many schedules a result tried and of how many: all there are, or within which bounds; empty where it explored none."""
-    tried, exhausted, saved, preemptions, depth, found_with = (
-        value if isinstance(value := result.coverage.get(key), int | float) else None
-        for key in ("schedules", "exhausted", "saved", "preemptions", "depth", "found_with")
+def schedules(coverage: Mapping[str, object]) -> str:
+    """How many schedules were tried and of how many, by what a result covered: all there are, or within which bounds.
+
+    Empty where none was explored. The terminal says the same.
+    """
+    tried, exhausted, saved, preemptions, depth, found_with, crashes = (
+        value if isinstance(value := coverage.get(key), int | float) else None
+        for key in ("schedules", "exhausted", "saved", "preemptions", "depth", "found_with", "crash_points")
     )
     if not isinstance(tried, int) or tried <= 0:
         return ""
+    if isinstance(made_up := coverage.get("programs"), int) and made_up > 0:
+        return f"{amount(made_up, 'program')} made up, each with a schedule"
     if exhausted:
         every = "the only schedule" if tried == 1 else f"all {tried:,} schedules"
-        return every + (f", which stand{'s' if tried == 1 else ''} for {number(tried + saved)}" if saved else "")
+        befell = f", with a crash at each of {amount(int(crashes), 'point')}" if crashes else ""
+        return (
+            every + befell + (f", which stand{'s' if tried == 1 else ''} for {number(tried + saved)}" if saved else "")
+        )
     bounds = []
+    if crashes:
+        bounds.append(f"with a crash at {amount(int(crashes), 'point')}")
     if preemptions is not None:
         least = f"with at most {amount_of(preemptions, 'preemption')}" if preemptions else "without preemption"
         bounds.append(f"all {least}")
@@ -178,6 +189,25 @@ def schedules(result: Result) -> str:
         + (": " if bounds else "")
         + "; ".join(bounds)
     )
+
+
+_CRASHES: Final = {
+    "killed": "killed before it",
+    "killed-after": "killed before it had the answer",
+    "cut": "connection cut before it",
+    "cut-after": "connection cut, the answer lost",
+}
+
+
+def crash_words(crash: str) -> str:
+    """What befell a worker in a step of a schedule; empty where nothing did. The terminal says the same."""
+    return _CRASHES.get(crash, crash)
+
+
+def schedules_then(coverage: Mapping[str, object], rest: str) -> str:
+    """How many schedules were tried, as `schedules` says it, and then what else is said of the same result."""
+    tried = schedules(coverage)
+    return f"{tried}; {rest}" if ", " in tried and rest else ", ".join(filter(None, (tried, rest)))
 
 
 def at_least(probability: float) -> str:

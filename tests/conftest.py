@@ -44,6 +44,7 @@ LONG: Final = (
     "test_gate.py",
     "test_explore_postgres.py",
     "test_explore.py",
+    "test_crashes.py",
 )
 
 

@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 
 from harness.databases.binaries import Binaries
 from harness.databases.cluster import serve_cluster
+from harness.databases.dumping import dump
 from harness.databases.filesystem import file_system_type
 from harness.errors import DatabaseUnavailable, RunAbandoned
+from harness.protocols import Dump
 
 if TYPE_CHECKING:
     import psycopg
@@ -194,6 +196,14 @@ class PostgresServer:
                     ) from error
 
             yield restore
+
+    def dump(self, url: str) -> Dump:
+        """Tell what is in the database at `url`, as pg_dump does. Raises `DatabaseUnavailable` where it cannot be told."""
+        with _connect(url) as connection:
+            settings = {str(name): str(value) for name, value in connection.execute(_sql("settings"))}
+            version = connection.info.server_version // 10000
+        setup, teardown = dump(url, version)
+        return Dump(setup, teardown, settings)
 
     def analyze(self, url: str) -> None:
         """Gather the planner's statistics of every table of the database at `url`, now (ANALYZE)."""

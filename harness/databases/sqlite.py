@@ -156,6 +156,9 @@ class SqliteServer:
             live.backup(saved)
             yield _Snapshot(live, saved).restore
 
+    def dump(self, url: str) -> None:
+        """Tell nothing: what dumps are for here, PostgreSQL's isolationtester, does not run SQLite."""
+
     def analyze(self, url: str) -> None:
         """Gather the planner's statistics of every table of the file at `url`, now (ANALYZE)."""
         with contextlib.closing(sqlite3.connect(_path(url), timeout=30, isolation_level=None)) as connection:

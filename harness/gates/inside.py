@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from selectors import BaseSelector
 
-from harness.protocols import GateListener, Held, Ran, Witness
+from harness.protocols import Crash, GateListener, Held, Ran, Witness
 from harness.turnstile import Turnstile
 from harness.witnesses.sqlite_trace import SqliteTrace
 
@@ -27,6 +27,7 @@ class InsideGate:
 class _Inside:
     urls: Mapping[str, str]
     own_files = False
+    crashes: Sequence[Crash] = ("killed", "killed-after")
 
     def witness(self, turnstile: Turnstile) -> Witness:
         """What a process enters: the trace that holds its statements."""
@@ -41,6 +42,16 @@ class _Inside:
     def allow(self, process: str) -> bool:  # noqa: ARG002  # the turnstile itself is told
         """Nothing is held here."""
         return False
+
+    def cut(self, process: str) -> None:
+        """There is nothing to cut: a file is let go of by a process that dies."""
+
+    def holds(self, process: str) -> bool:  # noqa: ARG002  # the turnstile says it
+        """Nothing is seen from here."""
+        return False
+
+    def cut_after(self, process: str) -> None:
+        """As above."""
 
     def ran(self, process: str) -> Sequence[Ran]:  # noqa: ARG002  # the turnstile says it
         """Nothing is seen from here."""

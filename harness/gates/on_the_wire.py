@@ -24,7 +24,7 @@ from selectors import EVENT_READ, BaseSelector
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.gates.values import bound, types_of
-from harness.protocols import MORE, Effect, GateListener, Held, Ran, Witness
+from harness.protocols import MORE, Crash, Effect, GateListener, Held, Ran, Witness
 from harness.turnstile import LONGEST_SQL
 from harness.witnesses.shapes import LONGEST_SHAPE, kind, shape, statements
 from harness.witnesses.unwatched import Unwatched
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 FIRST_PROBE_SECONDS: Final = 0.0004  # after a statement was let on: most have been answered by then
 LONGEST_PROBE_SECONDS: Final = 0.005  # between two questions who is blocked
 SEND_SECONDS: Final = 10.0
+FUNCTION_CALL: Final = "function call"  # what has no text is called
+LONGEST_TEXT: Final = 20_000  # characters of a statement that is told in full
 # After so many ms of waiting a connection of the first process, of the second, … looks whether it is in a deadlock, in place of the
 # server's 1 s for all. Its victim is whoever looks first: with one time for all that is chance, as their waits begin within 3 ms.
 DEADLOCK_MS: Final = 200  # of the first
@@ -47,7 +49,9 @@ _FLUSH: Final = b"H\0\0\0\4"
 _BLOCKING: Final = "SELECT pid, pg_blocking_pids(pid) FROM unnest(%s::int[]) AS pid"
 # Functions and views that are not Postgres's own: what they do is not in the text of a SELECT.
 _MADE: Final = """
-    SELECT proname FROM pg_proc WHERE pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+    SELECT proname FROM pg_proc
+    WHERE pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+        AND pronamespace::regnamespace::text <> 'contend_clock'
     UNION SELECT viewname FROM pg_views WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
 """
 # What concerns the session alone: nobody notices it, and it takes neither a lock nor a snapshot.
@@ -105,6 +109,7 @@ class _OnTheWire:
     """See `harness.protocols.Held`."""
 
     own_files = True
+    crashes: Sequence[Crash] = ("killed", "cut", "cut-after")
 
     def __init__(
         self,
@@ -129,6 +134,7 @@ class _OnTheWire:
         self._ran: dict[str, list[Ran]] = {name: [] for name in urls}
         self._probe_at = 0.0
         self._gap = FIRST_PROBE_SECONDS
+        self.losing: set[str] = set()  # processes whose next statement is not answered
 
     def witness(self, turnstile: Any) -> Witness:  # noqa: ARG002  # all is seen from outside
         """Nothing: a process is held from outside."""
@@ -159,6 +165,7 @@ class _OnTheWire:
     def turn(self, *, on: bool) -> None:
         """Begin or end holding statements back; nobody has anything left over from before."""
         self.turning = on
+        self.losing.clear()
         if on and self.made is None:
             self.made = frozenset(name.lower() for (name,) in self._probe.execute(_MADE))
         for name, session in self.sessions.items():
@@ -183,6 +190,19 @@ class _OnTheWire:
                 session.advance()
                 return True
         return False
+
+    def cut(self, process: str) -> None:
+        """End every connection of a process; see `harness.protocols.Held`."""
+        for session in [*self.sessions[process]]:
+            session.cut()
+
+    def holds(self, process: str) -> bool:
+        """Whether a transaction of a process holds anything; see `harness.protocols.Held`."""
+        return any(session.holding for session in self.sessions[process])
+
+    def cut_after(self, process: str) -> None:
+        """Lose the next answer; see `harness.protocols.Held`."""
+        self.losing.add(process)
 
     def pays(self, process: str) -> bool:
         """Whether a statement of a process may pass now."""
@@ -296,10 +316,22 @@ class _Group:
     @property
     def sql(self) -> str:
         """The statement with its values, or as much of it as people read."""
-        if self.text is None or len(self.text) > LONGEST_SQL:
+        return self.shown(self.again)
+
+    def shown(self, again: str) -> str:
+        """As `sql`, from `again`."""
+        if not self.text or len(self.text) > LONGEST_SQL:
             return self.shape
-        sql = self.text if self.values is None else bound(self.text, self.values[1], types_of(self.values[0]))
-        return _LINES.sub(" ", sql).strip()[:LONGEST_SQL]
+        return _LINES.sub(" ", again).strip()[:LONGEST_SQL]
+
+    @property
+    def again(self) -> str:
+        """The statement as a server can be given it again, with its values; empty where that cannot be told."""
+        if self.text is None:
+            return "COMMIT"
+        if len(self.text) > LONGEST_TEXT or self.text == FUNCTION_CALL:
+            return ""
+        return self.text if self.values is None else bound(self.text, self.values[1], types_of(self.values[0]))
 
 
 class _Session:
@@ -322,6 +354,7 @@ class _Session:
         self._portals: dict[bytes, tuple[str, bytes, bytes]] = {}  # these, and the values bound to it
         self._status = ""
         self._failed = False  # the server skips all until it reads a Sync
+        self._lost_after: _Group | None = None  # the statement that is not answered
         self._withheld = b""  # the last answer to a translated Query: the server gives it once it has committed
         self._holds: Effect = "local"  # the transaction block
         self._implicit: Effect = "local"  # the transaction that ends with the next Sync
@@ -362,6 +395,15 @@ class _Session:
             place += size
         del unread[:place]
         take(messages)
+
+    @property
+    def holding(self) -> bool:
+        """Whether its transaction holds anything that others could notice."""
+        return self._status not in ("", "I") or self._implicit != "local"
+
+    def cut(self) -> None:
+        """End both connections, and let the process notice. What the server's held is free then."""
+        self._lost(self.client)
 
     def _lost(self, end: socket.socket) -> None:
         """One end has ended, and so does the other. What the server's held is free once it has ended itself."""
@@ -437,7 +479,7 @@ class _Session:
                     text, types, values = self._portals.get(body.partition(b"\0")[0], ("", b"", b""))
                     self._end(text=text, values=(types, values))
                 case 0x46:  # FunctionCall
-                    self._end(text="function call", ready=True)
+                    self._end(text=FUNCTION_CALL, ready=True)
                 case 0x53:  # Sync
                     self._end(sync=True, ready=True)
                 case 0x48:  # Flush
@@ -510,6 +552,9 @@ class _Session:
         if group.text is not None or group.ready:
             self.at_server = group
             self._gate.begun()
+            if group.effect != "local" and self.process in self._gate.losing:
+                self._gate.losing.discard(self.process)
+                self._lost_after = group
         self._tell_server(messages)
 
     def _to_translate(self, group: _Group) -> bool:
@@ -546,6 +591,10 @@ class _Session:
 
     def _answered(self, messages: list[tuple[int, bytes]]) -> None:
         out = b"".join([self._answer(what, message) for what, message in messages])
+        if self._lost_after is not None:
+            if self.at_server is not self._lost_after:
+                self.cut()
+            return
         if out:
             with suppress(OSError):  # the client is gone
                 self.client.sendall(out)
@@ -623,14 +672,17 @@ class _Session:
         if group.text is not None or group.effect != "local" or group.error is not None:
             wrote = self._status == "I" and ended and group.error is None and group.effect == "write"
             committed = time.monotonic_ns() if wrote and group.kind != "rollback" else 0
+            again = group.again if self._gate.turning else ""
             ran = Ran(
                 self.number,
                 group.kind,
                 group.shape,
                 group.effect,
                 group.error,
-                group.sql if self._gate.turning else "",
+                group.shown(again) if self._gate.turning else "",
                 committed,
+                open=self._status != "I" or not ended,
+                text=again,
             )
             self._gate.note(self.process, ran)
         if self._gate.listener is not None:

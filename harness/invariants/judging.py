@@ -108,12 +108,19 @@ def load_file(path: Path) -> Invariant:
 
 
 def judge(
-    folder: Path, names: Sequence[str], context: Mapping[str, object], extra_sql: Sequence[Path] = ()
+    folder: Path,
+    names: Sequence[str],
+    context: Mapping[str, object],
+    extra_sql: Sequence[Path] = (),
+    *,
+    sampled: bool = False,
 ) -> list[Judgement]:
     """Judge the history in `folder/history` by the invariants named and by the users' own files, in that order.
 
     `context` has exactly the keys of `harness.history.CONTEXT`. An invariant that crashes is reported as crashed and does not keep
-    the others from being judged. Raises `UnknownName`, what `load_file` raises, and `BundleUnreadable` where a table is missing.
+    the others from being judged. Of a history whose schedules are `sampled` it is enough that an invariant can be decided in some of
+    them; one that needs what none of them did is not applicable. Raises `UnknownName`, what `load_file` raises, and `BundleUnreadable`
+    where a table is missing.
     """
     invariants = [*(load(name) for name in names), *(load_file(path) for path in extra_sql)]
     if context.keys() != CONTEXT.keys():
@@ -126,7 +133,7 @@ def judge(
         duckdb.connect(config={"temp_directory": scratch}) as connection,
     ):
         _open(connection, folder / "history", context)
-        history = _History(connection)
+        history = _History(connection, sampled=sampled)
         return [history.judge(invariant) for invariant in invariants]
 
 
@@ -160,8 +167,9 @@ def _open(connection: duckdb.DuckDBPyConnection, history: Path, context: Mapping
 class _History:
     """An opened history: what it offers, and the judging of one invariant after another."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, *, sampled: bool) -> None:
         self.connection = connection
+        self.sampled = sampled
         rows = connection.execute("SELECT word, offered, otherwise FROM requirements").fetchall()
         self.requirements = {word: (offered, otherwise) for word, offered, otherwise in rows}
         self.present = {kind for (kind,) in connection.execute("SELECT DISTINCT kind FROM operations").fetchall()}
@@ -191,7 +199,7 @@ class _History:
         absent = [need for need in invariant.needs if need not in self.present]
         if absent:
             what = [f"{need} of the witness" if need in SEEN.values() else f"`{need}`" for need in absent]
-            return "undecidable", f"The history has no {' and no '.join(what)}."
+            return "not applicable" if self.sampled else "undecidable", f"The history has no {' and no '.join(what)}."
         if lacking:
             return "undecidable", f"Nobody can tell whether {lacking[0][1]}: no claim handed out a job."
         return None, ""
@@ -215,6 +223,8 @@ class _History:
         (count,) = self._row(f"SELECT count(*) FROM found WHERE {certain}") or (0,)  # noqa: S608  # our own words
         if count == 0:
             doubt = self._row("SELECT undecided FROM found LIMIT 1") if "undecided" in columns else None
+            if doubt and self.sampled and (some := self._decided_in_some()):
+                return Judgement(invariant.name, "holds", invariant.severity, reason=f"{some}: {doubt[0]}")
             state: InvariantState = "undecidable" if doubt else "holds"
             return Judgement(invariant.name, state, invariant.severity, reason=doubt[0] if doubt else "")
         rows = self.connection.execute(f"FROM found WHERE {certain} ORDER BY ALL LIMIT {FINDINGS_SHOWN}").fetchall()
@@ -230,6 +240,16 @@ class _History:
             findings=findings,
             schedules=tuple(number for (number,) in schedules),
         )
+
+    def _decided_in_some(self) -> str:
+        """In how many of the schedules the rows in `found` leave the question open; empty: in all, or of no schedule in particular."""
+        (anywhere, open_in, schedules) = self._row(
+            """SELECT
+                count(*) FILTER (len(f.operations) = 0), count(DISTINCT o.schedule),
+                (SELECT count(DISTINCT schedule) FROM operations WHERE schedule > 0)
+            FROM found AS f LEFT JOIN operations AS o ON o.operation = f.operations[1]"""
+        ) or (1, 0, 0)
+        return "" if anywhere or open_in >= schedules else f"undecidable in {open_in:,} of {schedules:,} schedules"
 
     def _row(self, sql: str) -> tuple[Any, ...] | None:
         return self.connection.execute(sql).fetchone()

@@ -13,18 +13,21 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from types import FrameType, TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Protocol, Self
 
 import orjson
 
+from harness.clock import WorldClock
 from harness.errors import RunAbandoned
-from harness.protocols import Effect, Held, Ran
+from harness.processes import opens
+from harness.protocols import Crash, Effect, Held, Ran
+from harness.recorder import Recorder
 from harness.runners.search import Attempt, Diverged, Exhaustive, Given, Offer, Pct, Search, orders
-from harness.scenario import Client, Program
+from harness.scenario import Client, Example, Program
 from harness.turnstile import SPIN_SECONDS, Line
 from harness.witnesses.statement import Statement, StatementFile
 
@@ -36,12 +39,31 @@ OUTCOMES_KEPT: Final = 50
 REPEATS: Final = 10  # of a schedule before it is reported
 FIRST_LOOK_SECONDS: Final = 0.2  # after the search began; then at ever longer intervals
 DEPTHS: Final = (2, 3)  # of bugs looked for at random, where there are too many schedules for all
+REPLACE_SECONDS: Final = 30.0  # within which a process that was killed has been started anew
+KILLED: Final[list[Any]] = ["killed", "info", [], None, ""]  # in the place of a worker's answers
+SAID: Final[Mapping[Crash, str]] = {
+    "killed": "killed before",
+    "killed-after": "killed after",
+    "cut": "connection cut before",
+    "cut-after": "answer lost of",
+}
 SHARE_OF_ALL: Final = 0.5  # of the budget, for which all are tried before that
 
 
 def explored(client: Client, program: Program, arguments: Mapping[str, Any]) -> int:
     """Be an explored process: run a program once for each schedule, as the turnstile says; gives how many."""
     return client.follow(program, arguments)
+
+
+@opens
+def explored_from_its_opening(client: Client, program: Program, arguments: Mapping[str, Any]) -> int:
+    """As `explored`, of a program that builds the system itself, in each schedule."""
+    return client.follow(program, arguments)
+
+
+def as_explored(program: Program | None) -> Program:
+    """What a process runs whose part of every schedule is this program."""
+    return explored_from_its_opening if getattr(program, "opens", False) else explored
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +80,20 @@ class Step:
     waiting: str = ""  # the statement that was kept waiting
     # No choice: nobody could go on, so SQLite refused the first that waited, or Postgres ended a deadlock.
     forced: bool = False
+    crash: Crash | None = None  # what befell it
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One schedule as it went: what was chosen at each choice, the steps, and each worker's answers, those of the drain last."""
+    """One schedule as it went: what was chosen at each choice, the steps, and each worker's answers.
+
+    After these come the answers when nobody was held any more: of the processes `afterwards` names, the drain's last.
+    """
 
     chosen: tuple[Offer, ...]
     steps: tuple[Step, ...]
     answers: tuple[Any, ...]
+    afterwards: tuple[str, ...]
     redundant: bool
     waited: bool  # whether some worker had to wait for another's lock
 
@@ -90,6 +117,8 @@ class _Worker:
     answers: Any = None
     more: bool = False  # the rest of its program is still to be run
     problem: str = ""
+    open: bool = False  # a transaction of it holds something, as far as its turnstile knows
+    dead: bool = False  # it was killed in this schedule
 
     @property
     def refused(self) -> bool:
@@ -116,15 +145,33 @@ class Workers:
         twins: Mapping[str, int],
         *,
         held: Held,
-        quiet: Line,
+        quiet: str,
         step_seconds: float,
+        clock: WorldClock | None = None,
+        fate: Fate | None = None,
     ) -> None:
-        """`quiet` is the line to the process that drains the queue; within `step_seconds` one that was let on stops or is blocked."""
-        self.workers = [_Worker(name, lines[name], twins[name]) for name in names]
-        self._named = {worker.name: worker for worker in self.workers}
+        """`quiet` is the process that drains the queue; within `step_seconds` one that was let on stops or is blocked.
+
+        `clock` is theirs, where they may move it. With `fate`, something befalls one of them in each schedule.
+        """
+        self._all = [_Worker(name, lines[name], twins[name]) for name in names]
+        self._named = {worker.name: worker for worker in self._all}
+        self.example: Example | None = None  # what the next schedules do, where that is made up
         self._held = held
-        self._quiet = quiet
+        self._quiet_name, self._quiet = quiet, lines[quiet]
         self._step_seconds = step_seconds
+        self._clock = clock
+        self._fate = fate
+
+    @property
+    def crashes(self) -> bool:
+        """Whether something befalls one of them in each schedule."""
+        return self._fate is not None
+
+    @property
+    def workers(self) -> Sequence[_Worker]:
+        """Those that take part."""
+        return self._all if self.example is None else self._all[: len(self.example.programs)]
 
     def __enter__(self) -> Self:
         self._selector = DefaultSelector()
@@ -156,7 +203,7 @@ class Workers:
         return gone[0] if gone else None
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        for worker in self.workers:
+        for worker in self._all:
             with contextlib.suppress(OSError):  # it died
                 worker.line.say(None)
             worker.line.close()
@@ -192,9 +239,13 @@ class Workers:
             raise
         except (EOFError, OSError):
             raise _died(worker) from None
-        worker.ran += [Ran(*each) for each in told["ran"]]
-        worker.first = told["began"]
-        if not told["open"]:  # whatever it held, it holds no more: who was refused may try again
+        ran = [Ran(*each) for each in told["ran"]]
+        worker.ran += ran
+        worker.first, worker.open = told["began"] or worker.first, told["open"]
+        idle = (
+            told["stop"] == "busy" and not ran
+        )  # it has but been refused: two that are would have each other try for ever
+        if not told["open"] and not idle:  # whatever it held, it holds no more: who was refused may try again
             for other in self.workers:
                 if other.busy and other.state == "blocked" and other is not worker:
                     other.state = "held"
@@ -205,6 +256,8 @@ class Workers:
                 self._holds(worker, _on(*told["at"]), "write", inside=True)
             case "ready":
                 worker.state = "done"
+            case "dying":
+                self._kill(worker)
             case "busy":
                 worker.state, worker.busy, worker.inside = "blocked", True, True
             case "done":
@@ -247,6 +300,8 @@ class Workers:
                 for place, worker in enumerate(self.workers)
                 if worker.state == "held"
             ]
+            if self._fate is not None and not any(offer.victim is not None for offer in chosen):
+                offers += [crash for offer in offers for crash in self._crashes(offer)]
             if not offers:
                 if all(worker.state == "done" for worker in self.workers):
                     break
@@ -254,7 +309,9 @@ class Workers:
                 continue
             try:
                 place = offers[0].worker if diverged else attempt.choose(offers)
-                step = self._let(self.workers[place], place)
+                offer = next(offer for offer in offers if offer.worker == place)
+                worker = self.workers[offer.process]
+                step = self._let(worker, place) if offer.victim is None else self._befall(worker, offer, number)
                 waited = waited or step is None or bool(step.blocked_by)
                 if step is None:
                     attempt.refused() if not diverged else None
@@ -265,7 +322,7 @@ class Workers:
             if not diverged:
                 attempt.took()
             steps.append(step)
-            chosen.append(next(offer for offer in offers if offer.worker == place))
+            chosen.append(offer)
             if len(steps) > MOST_STEPS:
                 raise RunAbandoned(
                     f"A schedule had not ended after {MOST_STEPS} steps: an operation of the system seems to try again for ever. "
@@ -274,34 +331,123 @@ class Workers:
         self._held.turn(on=False)
         if diverged:
             raise diverged
-        answers = [worker.answers for worker in self.workers]
+        answers, afterwards = [worker.answers for worker in self.workers], []
         for worker in self.workers:
             if worker.more:
                 worker.state = "running"
                 self._tell(worker, {"schedule": number, "phase": "quiet", "free": True})
                 self._settle()
                 answers.append(worker.answers)
-        answers.append(self._drain(number))
+                afterwards.append(worker.name)
+        answers.append(self._tend({"schedule": number, "phase": "quiet", "free": True}))
+        afterwards.append(self._quiet_name)
+        for worker in self.workers:
+            if worker.dead:
+                self._replace(worker)
         problem = next((f"{w.name}: {w.problem}" for w in self.workers if w.problem), "")
         if problem:
             raise RunAbandoned(problem)
-        return Schedule(tuple(chosen), tuple(steps), tuple(answers), attempt.redundant, waited)
+        return Schedule(tuple(chosen), tuple(steps), tuple(answers), tuple(afterwards), attempt.redundant, waited)
 
     def _begin(self, number: int | None) -> None:
+        begins: list[dict[str, Any]] = [{"schedule": number, "phase": "main", "free": False} for _ in self.workers]
+        if self.example is not None:
+            filled = self._tend(
+                {"schedule": number, "phase": "setup", "free": True, "arguments": {"enqueue": self.example.jobs}}
+            )
+            jobs = [job for _, _, named, *_ in filled for job in named]
+            for worker, begin, program in zip(self.workers, begins, self.example.programs, strict=True):
+                begin["arguments"] = {"operations": program, "jobs": jobs}
+                worker.first = program[0][0]
         self._held.turn(on=True)
-        for worker in self.workers:
+        for worker, begin in zip(self.workers, begins, strict=True):
             worker.state, worker.fresh, worker.busy = "held", True, False
             worker.what, worker.effect, worker.inside = worker.first, "write", True
             worker.ran, worker.answers, worker.more, worker.blocked_by = [], None, False, ()
-            worker.begin = {"schedule": number, "phase": "main", "free": False}
+            worker.open = False
+            worker.begin = begin
+        if self._clock is not None:
+            self._clock.reset()
 
-    def _let(self, worker: _Worker, place: int) -> Step | None:
+    def _crashes(self, offer: Offer) -> Iterator[Offer]:
+        """What may befall the worker of an offer now. Before its first statement there is nothing to lose."""
+        worker = self.workers[offer.worker]
+        free = not worker.open and not self._held.holds(
+            worker.name
+        )  # then all that its death does is that it goes no further
+        for number, crash in enumerate(self._held.crashes, 1):
+            after = crash.endswith("after")
+            if after or not worker.fresh:
+                yield Offer(
+                    number * len(self.workers) + offer.worker,
+                    f"{SAID[crash]} {offer.what}",
+                    "local" if free and crash == "killed" else "write",
+                    offer.fresh,
+                    number * len(self.workers) + offer.twin,
+                    victim=offer.worker,
+                )
+
+    def _befall(self, worker: _Worker, offer: Offer, number: int | None) -> Step | None:
+        """Have something befall a worker, until all others have stopped again; None where it was refused a lock instead."""
+        assert self._fate is not None  # noqa: S101  # who offered it has it
+        crash, place, what = self._held.crashes[offer.worker // len(self.workers) - 1], offer.process, worker.what
+        self._fate.number = number
+        step: Step | None = None
+        if crash == "killed":
+            self._kill(worker)
+        elif crash == "killed-after":
+            step = self._let(worker, place, go="die")
+            if step is None:
+                return None
+        elif crash == "cut-after":
+            self._fate.befell("cut", worker.name)
+            self._held.cut_after(worker.name)
+            step = self._let(worker, place)
+        else:
+            self._fate.befell("cut", worker.name)
+            self._held.cut(worker.name)
+            if worker.inside:  # its next statement will find out
+                step = self._let(worker, place)
+            else:
+                worker.state, worker.fresh = "running", False
+        if step is None:
+            self._settle()
+            step = Step(place, what, self._ran())
+        return replace(step, crash=crash)
+
+    def _kill(self, worker: _Worker) -> None:
+        """Kill a worker; what it held is free then."""
+        assert self._fate is not None  # noqa: S101  # only then
+        self._fate.befell("kill", worker.name)
+        self._selector.unregister(worker.line.fileno())
+        worker.line.close()
+        self._held.cut(worker.name)
+        worker.state, worker.dead, worker.answers, worker.busy = "done", True, [KILLED], False
+        for other in self.workers:
+            if other.busy and other.state == "blocked":
+                other.state = "held"
+
+    def _replace(self, worker: _Worker) -> None:
+        """Have a killed worker started anew, and wait until it has built its system."""
+        assert self._fate is not None  # noqa: S101  # as above
+        worker.line, worker.state, worker.dead = self._fate.replace(worker.name), "starting", False
+        self._selector.register(worker.line.fileno(), EVENT_READ, lambda worker=worker: self._hear(worker))
+        deadline = time.monotonic() + REPLACE_SECONDS
+        while worker.state == "starting":
+            if time.monotonic() > deadline:
+                raise RunAbandoned(
+                    f"{worker.name}, killed on purpose, did not start again within {REPLACE_SECONDS:g} s. See its log in the bundle."
+                )
+            for key, _ in self._selector.select(max(0.0, deadline - time.monotonic())):
+                key.data()
+
+    def _let(self, worker: _Worker, place: int, *, go: str = "go") -> Step | None:
         """Let a worker on through one statement, until all have stopped again; None where it was refused a lock."""
         what, worker.blocked_by, worker.waiting = worker.what, (), ""
         fresh, effect = worker.fresh, worker.effect
         worker.state = "running"
         if not self._held.allow(worker.name) or worker.inside:
-            self._tell(worker, worker.begin or "go")
+            self._tell(worker, {**worker.begin, "die": go == "die"} if worker.begin else go)
             worker.begin = None
         worker.fresh = False
         self._settle()
@@ -317,6 +463,12 @@ class Workers:
         for place, worker in enumerate(self.workers):
             ended += [(place, ran) for ran in (*worker.ran, *self._held.ran(worker.name))]
             worker.ran = []
+        ahead = self._clock.ahead.value if self._clock is not None else 0
+        if ahead:  # what is recorded has the time of the moved clock
+            ended = [
+                (place, replace(ran, committed_ns=ran.committed_ns + ahead) if ran.committed_ns else ran)
+                for place, ran in ended
+            ]
         return tuple(ended)
 
     def _unblock(self) -> Step:
@@ -396,18 +548,40 @@ class Workers:
                     worker.state, worker.blocked_by = "blocked", tuple(others)
                     worker.waiting = self._held.at_work(name)
 
-    def _drain(self, number: int | None) -> Any:
-        """Have the quiet process claim and complete what is left, held by nobody."""
-        self._quiet.say({"schedule": number, "phase": "quiet", "free": True})
+    def _tend(self, told: Mapping[str, Any]) -> Any:
+        """Have the quiet process, held by nobody, claim and complete what is left, or do what comes before; give its answers."""
+        self._quiet.say(told)
         try:
-            told = self._quiet.hear(DRAIN_SECONDS)
+            answer = self._quiet.hear(DRAIN_SECONDS)
         except TimeoutError:
             raise RunAbandoned(f"The queue was not drained within {DRAIN_SECONDS:g} s after a schedule.") from None
         except EOFError:
             raise RunAbandoned("The process that drains the queue died. See its log in the bundle.") from None
-        if told["problem"]:
-            raise RunAbandoned(f"The queue could not be drained: {told['problem']}")
-        return told["answers"]
+        if answer["problem"]:
+            raise RunAbandoned(f"The queue could not be drained: {answer['problem']}")
+        return answer["answers"]
+
+
+@dataclass
+class Fate:
+    """What befalls the workers of an exploration: an operation of `nemesis` that names the worker.
+
+    `kill` kills a process; `replace` has one in its place build its system, and gives its line.
+    """
+
+    nemesis: Recorder
+    kill: Callable[[str], None]
+    replace: Callable[[str], Line]
+    number: int | None = None  # of the schedule
+
+    def befell(self, kind: Literal["kill", "cut"], name: str) -> None:
+        """Kill the process, if it is that, and write down what befell it."""
+        self.nemesis.schedule = self.number
+        op = self.nemesis.invoke(kind, "main", jobs=[name], requested=1)
+        if kind == "kill":
+            self.kill(name)
+        self.nemesis.ok(op, jobs=[name])
+        self.nemesis.schedule = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,6 +591,7 @@ class Replay:
     invariant: str
     choices: tuple[int, ...]
     said: tuple[str, ...]
+    example: Example | None = None  # what the workers did, where that was made up
 
 
 @dataclass(slots=True)
@@ -424,6 +599,7 @@ class Explored:
     """What an exploration came to."""
 
     schedules: int = 0
+    programs: int = 0  # of these, with a program of their own
     redundant: int = 0  # carried out in part or whole, and left out of `schedules`, as others show the same
     waited: int = 0  # schedules in which a worker had to wait for another's lock
     exhausted: bool = False
@@ -442,10 +618,15 @@ class Explored:
     )  # of each schedule that is not redundant, by number
     # What the workers' operations came to, but for the names of workers that run the same program → schedules that came to it.
     outcomes: Counter[bytes] = field(default_factory=Counter)
+    # What befell which worker before or after which of its own steps, counted from 1.
+    crash_points: set[tuple[int, str, int]] = field(default_factory=set)
 
 
-# Judges what was recorded so far: for each invariant that is broken, the schedules that break it.
-Look = Callable[[], Mapping[str, Sequence[int]]]
+class Look(Protocol):
+    """Judges what was recorded so far."""
+
+    def __call__(self, excerpt: Path | None = None, only: str = "") -> Mapping[str, Sequence[int]]:
+        """For each invariant that is broken, the schedules that break it; of a folder with a part of the history, and by one alone."""
 
 
 @dataclass
@@ -468,11 +649,12 @@ class Explorer:
 
         Ctrl-C ends the search after the schedule at hand, and a second one at once.
         """
-        with self._interruptible():
+        with self.interruptible():
             self._explore(budget_seconds, seed, reduced=reduced, stop_when_found=stop_when_found)
 
     @contextlib.contextmanager
-    def _interruptible(self) -> Iterator[None]:
+    def interruptible(self) -> Iterator[None]:
+        """Take note of Ctrl-C while the context lasts, rather than be ended by it; a second one ends us."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -490,7 +672,7 @@ class Explorer:
             signal.signal(signal.SIGINT, before)
 
     def _explore(self, budget_seconds: float, seed: int, *, reduced: bool, stop_when_found: bool) -> None:
-        self._warm_up()
+        self.warm_up()
         self._started = time.monotonic()
         self._look_at = self._started + FIRST_LOOK_SECONDS
         every = Exhaustive(reduced=reduced)
@@ -501,21 +683,22 @@ class Explorer:
         if every.left and not over:
             self.say(f"{self.found.schedules:,} schedules, and not all: going on with random ones")
             for number, depth in enumerate(DEPTHS, 1):
-                search = Pct(len(self.workers.workers), self.found.longest, depth, seed)
+                search = Pct(len(self.workers.workers), self.found.longest, depth, seed, crashes=self.workers.crashes)
                 share = SHARE_OF_ALL + (1 - SHARE_OF_ALL) * number / len(DEPTHS)
                 self._try(search, until=self._started + share * budget_seconds, stop=stop_when_found)
                 self.found.random.append({"depth": depth, "schedules": search.tried, "found_with": search.found_with})
-        if every.left:
+        if every.left or self.workers.crashes:
             self.found.stands_for = None
         self.found.seconds = time.monotonic() - self._started
-        moved = {offer.worker for chosen in self.found.chosen.values() for offer in chosen}
+        moved = {offer.process for chosen in self.found.chosen.values() for offer in chosen}
         self.found.idle = [worker.name for place, worker in enumerate(self.workers.workers) if place not in moved]
 
     def replay(self, given: Replay) -> list[dict[str, Any]]:
         """Carry one schedule out, recorded as schedule 1, then repeat it as `report` does."""
         found = self.found
         self._started = time.monotonic()
-        self._warm_up()
+        self.workers.example = given.example
+        self.warm_up()
         attempt = Given(given.choices, given.said, 1).next()
         assert attempt is not None  # noqa: S101  # it gives one
         schedule = self._once(attempt)
@@ -535,7 +718,8 @@ class Explorer:
         repeated = repeat(self.workers, self.restore, schedule.chosen)
         return [{"invariant": given.invariant, "schedule": 1, "schedules": 1, **repeated}]
 
-    def _warm_up(self) -> None:
+    def warm_up(self) -> None:
+        """Carry a schedule out some times, unrecorded."""
         warm_up = Given((), (), WARM_UP)
         while (attempt := warm_up.next()) is not None:
             self.restore()
@@ -551,6 +735,10 @@ class Explorer:
             if self.found.shown_seconds is None and time.monotonic() >= self._look_at:
                 self._glance()
 
+    def once(self, attempt: Attempt) -> int | None:
+        """Carry a schedule out, recorded; gives its number, or None where it did not go as it had before."""
+        return None if self._once(attempt) is None else self._number
+
     def _once(self, attempt: Attempt) -> Schedule | None:
         self._number += 1
         self.restore()
@@ -563,6 +751,7 @@ class Explorer:
         self._testify(schedule)
         if not schedule.redundant:
             self.found.chosen[self._number] = schedule.chosen
+            self.found.crash_points.update(_crash_points(schedule))
         return schedule
 
     def _testify(self, schedule: Schedule) -> None:
@@ -591,7 +780,7 @@ class Explorer:
         )
         found.outcomes[b"[" + b",".join(answers for _, answers in alike) + b"]"] += 1
         found.longest = max(found.longest, len(schedule.chosen))
-        if found.stands_for is not None:
+        if found.stands_for is not None and not self.workers.crashes:
             number = orders(schedule.chosen)
             found.stands_for = None if number is None else found.stands_for + number
 
@@ -631,6 +820,14 @@ class Explorer:
         ]
 
 
+def _crash_points(schedule: Schedule) -> Iterator[tuple[int, str, int]]:
+    """Give what befell a worker: which, what, and at which of its own steps, counted from 1."""
+    for place, offer in enumerate(schedule.chosen):
+        if offer.victim is not None:
+            before = sum(earlier.worker == offer.victim for earlier in schedule.chosen[:place])
+            yield offer.victim, next(said for said in SAID.values() if offer.what.startswith(said)), before + 1
+
+
 def repeat(
     workers: Workers, restore: Callable[[], None], chosen: Sequence[Offer], times: int = REPEATS
 ) -> dict[str, Any]:
@@ -657,6 +854,7 @@ def repeat(
         "workers": [worker.name for worker in workers.workers],
         "steps": [_told(step) for step in first.steps] if first else [],
         "answers": list(first.answers) if first else [],
+        "afterwards": list(first.afterwards) if first else [],
     }
 
 
@@ -667,6 +865,7 @@ def _told(step: Step) -> dict[str, Any]:
         "blocked_by": list(step.blocked_by),
         "waiting": step.waiting,
         "forced": step.forced,
+        "crash": step.crash,
         "ran": [
             {
                 "worker": worker,
@@ -675,6 +874,8 @@ def _told(step: Step) -> dict[str, Any]:
                 "shape": ran.shape,
                 "error": ran.error,
                 "sql": ran.sql or ran.shape,
+                "text": ran.text,
+                "open": ran.open,
             }
             for worker, ran in step.ran
         ],
@@ -713,12 +914,14 @@ def told(found: Explored) -> dict[str, Any]:
     """Say as plain values what an exploration came to."""
     return {
         "schedules": found.schedules,
+        **({"programs": found.programs} if found.programs else {}),
         "exhausted": found.exhausted,
         "redundant": found.redundant,
         "waited": found.waited,
         "stands_for": found.stands_for,
         "preemptions_below": found.preemptions_below,
         "longest": found.longest,
+        "crash_points": len(found.crash_points),
         "random": found.random,
         "diverged": found.diverged[:3],
         "divergences": len(found.diverged),

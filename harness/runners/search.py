@@ -27,13 +27,22 @@ MOST_STATES: Final = 50_000  # of `orders`, above which it is not counted
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A worker that can go on: what it would do, as far as is known. `fresh`: it has not begun, and neither have its like."""
+    """A worker that can go on: what it would do, as far as is known. `fresh`: it has not begun, and neither have its like.
+
+    Or something that may befall a worker, the `victim`: then `worker` is a number of its own, as if fate were one more worker.
+    """
 
     worker: int
     what: str
     effect: Effect = "write"
     fresh: bool = False
     twin: int = 0  # workers of one number run the same program
+    victim: int | None = None
+
+    @property
+    def process(self) -> int:
+        """The worker it is about."""
+        return self.worker if self.victim is None else self.victim
 
 
 class Diverged(Exception):  # not an error of ours: a schedule that went otherwise than before
@@ -69,6 +78,8 @@ class Search(Protocol):
 
 def independent(one: Offer, other: Offer) -> bool:
     """Whether two statements of different workers may change places and nobody would notice."""
+    if one.process == other.process:
+        return False
     return "local" in (one.effect, other.effect) or (one.effect == other.effect == "read")
 
 
@@ -206,15 +217,17 @@ class Pct:
     ASPLOS 2010).
     """
 
-    def __init__(self, workers: int, steps: int, depth: int, seed: int) -> None:
-        self.workers, self.steps, self.depth = workers, max(steps, depth), depth
+    def __init__(self, workers: int, steps: int, depth: int, seed: int, *, crashes: bool = False) -> None:
+        """With `crashes`, something befalls a worker at one random step of each schedule."""
+        self.workers, self.steps, self.depth, self.crashes = workers, max(steps, depth), depth, crashes
         self._random = random.Random(f"{seed}/{depth}")  # noqa: S311  # repeatable, not secret
         self.tried = 0
 
     def next(self) -> Attempt:
         """Another random schedule."""
         self.tried += 1
-        return _Prioritised(self.workers, self.steps, self.depth, self._random)
+        crash_at = self._random.randint(1, self.steps) if self.crashes else 0
+        return _Prioritised(self.workers, self.steps, self.depth, self._random, crash_at)
 
     @property
     def found_with(self) -> float:
@@ -226,8 +239,9 @@ class Pct:
 class _Prioritised:
     """One schedule of `Pct`: the worker of the highest priority goes on; at depth - 1 random steps it becomes the lowest."""
 
-    def __init__(self, workers: int, steps: int, depth: int, chance: random.Random) -> None:
+    def __init__(self, workers: int, steps: int, depth: int, chance: random.Random, crash_at: int) -> None:
         self.redundant = False
+        self._chance, self._crash_at = chance, crash_at
         self._priority = [depth + place for place in chance.sample(range(workers), workers)]
         places = sorted(chance.sample(range(1, steps + 1), depth - 1))
         self._changes = {place: number for number, place in enumerate(places, 1)}
@@ -235,6 +249,11 @@ class _Prioritised:
 
     def choose(self, offers: Sequence[Offer]) -> int:
         """See `Attempt`."""
+        crashes = [offer.worker for offer in offers if offer.victim is not None]
+        if self._crash_at and self._step >= self._crash_at and crashes:
+            self._crash_at = 0
+            return self._chance.choice(crashes)
+        offers = [offer for offer in offers if offer.victim is None]
         best = self._best(offers)
         if self._step in self._changes:
             self._priority[best] = self._changes.pop(self._step)

@@ -9,25 +9,93 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from harness.clock import WorldClock
 from harness.errors import RunAbandoned, SystemUnusable
 from harness.history import Phase
 from harness.processes import CONTEXT, Birth, Crew, Source
-from harness.protocols import Gate, Promise, Server, ServiceFactory, Witness
+from harness.protocols import Gate, Held, Promise, Server, ServiceFactory, Witness
 from harness.recorder import Recorder
 from harness.runners import apart
-from harness.runners.explore import Explorer, Look, Recall, Replay, Workers, doubts, explored, told
+from harness.runners.explore import Explorer, Fate, Look, Recall, Replay, Workers, as_explored, doubts, told
+from harness.runners.generate import Generator
+from harness.runners.isolation import export
 from harness.runners.load import Crowd, Order, figures, problems, processes_for
-from harness.scenario import Answer, Load, Part, Profile, Program, Stage
+from harness.scenario import Answer, Cast, Load, Part, Profile, Program, Programs, Stage
 from harness.turnstile import Line, Turnstile
 
 BUILD_SECONDS = 60.0
 INSIDE_SECONDS = 30.0  # how long a process may take to come to the operation it is to be killed in
 LOOK_SECONDS = 0.0002  # between two looks at what it is doing
+
+
+@dataclass
+class _Company:
+    """The processes of one exploration: each part's own, the last of which is the quiet one."""
+
+    stage: RealStage
+    held: Held
+    url: str
+    parts: Sequence[Part]
+    clock: WorldClock | None
+    _born: dict[str, Line] = field(
+        default_factory=dict
+    )  # in the place of one that was killed, while its schedule goes on
+
+    def start(self) -> dict[str, Line]:
+        """Start all; gives their lines."""
+        lines = {part.name: self._bear(part) for part in self.parts}
+        self._begin(self.parts)
+        return lines
+
+    def kill(self, name: str) -> None:
+        """Kill a process, and have another come up in its place."""
+        self.stage.crew.kill(name)
+        self._born[name] = self._bear(self._named(name))
+
+    def replace(self, name: str) -> Line:
+        """Have the one in the place of a killed process build its system; gives its line."""
+        self._begin([self._named(name)])
+        return self._born.pop(name)
+
+    def _named(self, name: str) -> Part:
+        return next(part for part in self.parts if part.name == name)
+
+    def _begin(self, parts: Sequence[Part]) -> None:
+        self.stage.crew.begin(
+            [
+                Part(p.name, as_explored(p.program), {"program": p.program, "arguments": dict(p.arguments)})
+                for p in parts
+            ]
+        )
+
+    def _bear(self, part: Part) -> Line:
+        stage, quiet = self.stage, part is self.parts[-1]
+        line, far = Line.pair()
+        turnstile = Turnstile(far)
+        stage.crew.start(
+            Birth(
+                name=part.name,
+                role="quiet" if quiet else "worker",
+                source=stage.source,
+                url=self.url if quiet else self.held.urls[part.name],
+                options=stage.options(),
+                folder=stage.crew.folder,
+                witness=None if quiet else self.held.witness(turnstile),
+                seed=stage.load.seed,
+                tally=CONTEXT.RawArray("q", 1),
+                slot=0,
+                turnstile=turnstile,
+                clock=self.clock,
+            )
+        )
+        far.close()
+        return line
 
 
 @dataclass
@@ -66,6 +134,7 @@ class RealStage:
         systems: Mapping[str, str] | None = None,
         apart: bool = False,
         lent: Sequence[str] = (),
+        clock: WorldClock | None = None,
     ) -> None:
         """Start processes; see `harness.scenario.Stage`."""
         while len(self._urls) < (len(cast) if apart else 1):
@@ -84,7 +153,7 @@ class RealStage:
         for name in self.promise.services:
             if name not in self._service_urls:
                 self._service_urls[name] = self.stack.enter_context(self.services[name]())
-        options = self._options()
+        options = self.options()
         tally = CONTEXT.RawArray("q", len(cast))
         for place, (name, role) in enumerate(cast.items()):
             url = seen[name]
@@ -106,10 +175,12 @@ class RealStage:
                     seed=self.load.seed,
                     tally=tally,
                     slot=place,
+                    clock=clock,
                 )
             )
 
-    def _options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
+        """What a system of this run is built with."""
         return {**self.load.options, **{f"{name}_url": url for name, url in self._service_urls.items()}}
 
     def populate(self, name: str, *, shared: bool) -> None:
@@ -120,7 +191,7 @@ class RealStage:
             scenario=self.scenario,
             url=self._lent[name],
             source=self.source,
-            options=self._options(),
+            options=self.options(),
             folder=self.crew.folder.resolve(),
             witness=self.witness.name,
             process=name if shared else "",
@@ -144,11 +215,19 @@ class RealStage:
         if not self.series["load"]["operations"]:
             raise RunAbandoned("No user did anything, so there is nothing to judge. See logs/ of the result.")
 
-    def explore(self, prepare: Callable[[Stage, str], Sequence[Part]], quiet: Part) -> None:
+    @property
+    def crashes(self) -> bool:
+        """Whether something befalls a worker in each schedule of an exploration."""
+        return bool(self.load.options.get("crash"))
+
+    def explore(
+        self, prepare: Callable[[Stage, str], Cast], programs: Programs | None = None, *, moves_time: bool = False
+    ) -> None:
         """Have processes run their parts in every order; see `harness.scenario.Stage`."""
         assert self.gate is not None and self.look is not None  # noqa: S101, PT018  # only an exploration asks for it
-        self.start({"setup": "setup"})
-        parts = prepare(self, "setup")
+        clock = self._movable_clock() if moves_time else None
+        self.start({"setup": "setup"}, clock=clock)
+        parts, quiet = prepare(self, "setup")
         self.end(["setup"])
         recall = Recall(self.crew.folder / "events" / "setup.ndjson")
         url, names = self._urls[0], [part.name for part in parts]
@@ -156,42 +235,33 @@ class RealStage:
         with ExitStack() as stack:
             held = stack.enter_context(self.gate.guard(url, names))
             restore = stack.enter_context(self.server.snapshot(url))
-            lines = {}
-            for part in (*parts, quiet):
-                lines[part.name], far = Line.pair()
-                turnstile = Turnstile(far)
-                self.crew.start(
-                    Birth(
-                        name=part.name,
-                        role="quiet" if part is quiet else "worker",
-                        source=self.source,
-                        url=url if part is quiet else held.urls[part.name],
-                        options=self._options(),
-                        folder=self.crew.folder,
-                        witness=None if part is quiet else held.witness(turnstile),
-                        seed=self.load.seed,
-                        tally=CONTEXT.RawArray("q", 1),
-                        slot=0,
-                        turnstile=turnstile,
-                    )
-                )
-                far.close()
-            self.crew.begin(
-                [
-                    Part(p.name, explored, {"program": p.program, "arguments": dict(p.arguments)})
-                    for p in (*parts, quiet)
-                ]
-            )
+            company = _Company(self, held, url, (*parts, quiet), clock)
+            lines = company.start()
             twins = {part.name: alike.index((part.program, dict(part.arguments))) for part in parts}
             step_seconds = self.load.options["step_seconds"]
-            with Workers(names, lines, twins, held=held, quiet=lines[quiet.name], step_seconds=step_seconds) as workers:
+            fate = Fate(self._nemesis_at_work(), company.kill, company.replace) if self.crashes else None
+            with Workers(
+                names,
+                lines,
+                twins,
+                held=held,
+                quiet=quiet.name,
+                step_seconds=step_seconds,
+                clock=clock,
+                fate=fate,
+            ) as workers:
                 failed = workers.start({name: self.crew.fileno(name) for name in lines}, within=BUILD_SECONDS)
                 if failed:
                     (answer,) = self.crew.gather([failed], within=0)
                     raise SystemUnusable(answer.problem) if answer.unusable else RunAbandoned(answer.problem)
                 explorer = Explorer(workers, restore, recall, self.look, self.crew.watch, self.folder / "witness")
                 try:
-                    if self.replay is None:
+                    if self.replay is not None:
+                        self.series["schedules"] = explorer.replay(self.replay)
+                    elif programs is not None:
+                        generator = Generator(explorer, programs, self.folder, self.load.seed)
+                        self.series["schedules"] = generator.run(self.load.options["budget"], shrunk=self.load.timed)
+                    else:
                         explorer.explore(
                             self.load.options["budget"],
                             self.load.seed,
@@ -199,8 +269,11 @@ class RealStage:
                             stop_when_found=not self.load.timed,
                         )
                         self.series["schedules"] = explorer.report()
-                    else:
-                        self.series["schedules"] = explorer.replay(self.replay)
+                    title = f"{self.scenario} with {self.source.shown}, explored"
+                    dump = partial(self.server.dump, url)
+                    self.series["schedules"] = export(
+                        self.series["schedules"], restore, dump, self.folder, title, plain=not moves_time
+                    )
                 finally:
                     recall.end()
                     self.series["exploration"] = [told(explorer.found)]
@@ -241,9 +314,7 @@ class RealStage:
 
     def kill(self, name: str, *, inside: str | None = None, after_seconds: float = 0.0) -> None:
         """SIGKILL a process; its death is an operation of `nemesis` that names it. See `harness.scenario.Stage`."""
-        if self._nemesis is None:
-            self._nemesis = Recorder(self.crew.folder / "events" / "nemesis.ndjson", "nemesis", "nemesis")
-            self.stack.callback(self._nemesis.end)
+        self._nemesis_at_work()
         if inside is None:
             self._kill(name)
             return
@@ -260,6 +331,18 @@ class RealStage:
         raise RunAbandoned(
             f"{name} was not met in an operation `{inside}` within {INSIDE_SECONDS:g} s, to be killed in it."
         )
+
+    def _movable_clock(self) -> WorldClock:
+        self._urls.append(self.stack.enter_context(self.server.fresh()))
+        clock = WorldClock(CONTEXT.RawValue("q", 0), self._urls[0])
+        clock.prepare()
+        return clock
+
+    def _nemesis_at_work(self) -> Recorder:
+        if self._nemesis is None:
+            self._nemesis = Recorder(self.crew.folder / "events" / "nemesis.ndjson", "nemesis", "nemesis")
+            self.stack.callback(self._nemesis.end)
+        return self._nemesis
 
     def _kill(self, name: str) -> None:
         assert self._nemesis is not None  # noqa: S101  # made by `kill`

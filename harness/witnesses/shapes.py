@@ -112,6 +112,50 @@ def fill(sql: str, values: Sequence[str | None]) -> str:
     return _PIECES.sub(put, sql)
 
 
+def placeholders(sql: str) -> bool:
+    """Whether a statement for PostgreSQL has a placeholder: `$1`, `$2` and so on."""
+    return any(piece[0][0] == "$" and piece[0][1:].isdigit() for piece in _PIECES.finditer(sql))
+
+
+def unbraced(sql: str) -> str:
+    """The same for PostgreSQL, whatever its values, without a `}` and without comments: in strings it is written as an escape.
+
+    Raises `ValueError` where that cannot be: one stands in a name, a string of another kind, or one that goes on after a line's end.
+    """
+    if "}" not in sql:
+        return sql
+    text = _PIECES.sub(_unbraced, sql)
+    backticks = any(
+        piece.lastgroup == "name" and piece[0][0] == "`" for piece in _PIECES.finditer(sql)
+    )  # SQLite's names
+    if "}" in text or backticks:
+        raise ValueError("it has a closing brace outside of a string")
+    return text
+
+
+_ESCAPED: Final = re.compile(r"\\.|\}", re.DOTALL)
+_GOES_ON: Final = re.compile(r"\s*\n\s*'")
+
+
+def _unbraced(piece: re.Match[str]) -> str:
+    text, group = piece[0], piece.lastgroup
+    before = piece.string[max(0, piece.start() - 3) : piece.start()]
+    if group == "comment":
+        return " "
+    if group == "name" or "}" not in text or _GOES_ON.match(piece.string, piece.end()):
+        return text
+    if group == "tag":
+        tag = f"${piece['tag']}$"
+        body = text.removeprefix(tag).removesuffix(tag).replace("'", "''")
+    elif re.search(r"(?:^|[^\w$])[eE]$", before):
+        return _ESCAPED.sub(lambda found: r"\x7D" if found[0] in ("}", r"\}") else found[0], text)
+    elif re.search(r"(?:^|[^\w$])(?:[bBxXnN]|[uU]&)$", before):
+        return text  # B'…', X'…', N'…', U&'…'
+    else:
+        body = text[1:-1]
+    return " E'" + body.replace("\\", "\\\\").replace("}", r"\x7D") + "'"
+
+
 def _replace(piece: re.Match[str]) -> str:
     group = piece.lastgroup
     return "?" if group is None or group == "tag" else " " if group == "comment" else piece[0]

@@ -107,6 +107,17 @@ class _Trace:
     file: StatementFile | None  # none where the process is explored: whoever does so is told of every statement
     turnstile: Turnstile | None
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    free: set[int] = field(
+        default_factory=set
+    )  # of closed connections, in an explored process: the next schedule is to say the same
+
+    def number(self) -> int:
+        """The number of a new connection."""
+        if not self.free:
+            return next(self.numbers)
+        number = min(self.free)
+        self.free.remove(number)
+        return number
 
 
 class _Watch:
@@ -401,7 +412,7 @@ class _WatchedConnection(sqlite3.Connection):
         timeout = 0.0
         if trace.turnstile is not None:
             args, kwargs, timeout = _without_timeout(args, kwargs)
-        opening = Statement(next(trace.numbers), monotonic_ns(), "connect", "")
+        opening = Statement(trace.number(), monotonic_ns(), "connect", "")
         try:
             super().__init__(*args, **kwargs)
         except BaseException as error:
@@ -442,6 +453,7 @@ class _WatchedConnection(sqlite3.Connection):
         self._contend_run(super().close)
         if self.contend_watch is not None and self.contend_trace.turnstile is not None:
             self.contend_trace.turnstile.closed(self.contend_watch.number)
+            self.contend_trace.free.add(self.contend_watch.number)
 
     def __exit__(self, *args: Any) -> Any:
         if self.contend_trace.turnstile is not None and args and args[0] is None:

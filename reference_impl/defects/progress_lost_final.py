@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reference_impl.lease import Claim
 from reference_impl.postgres import SkipLockedCte
-from reference_impl.queue import Claim, Queue
+from reference_impl.queue import Queue
 from reference_impl.sqlite import ImmediateBatch
 
 

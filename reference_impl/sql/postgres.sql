@@ -10,7 +10,9 @@ CREATE TABLE runs (
 
 -- name: create_jobs
 -- The jobs. `token` counts claims and never goes back: (id, token) is one claim and no other. `attempt` counts executions begun.
--- `progress` is of the last claim, null until its first report. A run does not go without its jobs: here the database only refuses,
+-- `progress` is of the last claim, null until its first report. `due_at`, by the server's own clock, is when the sweep is to look at a
+-- job: when the lease of a running one ends, or the pause of a waiting one, which failed and is to be tried again. A dead one has had all
+-- its attempts; `reason` says what became of the last. A run does not go without its jobs: here the database only refuses,
 -- as a cascade would delete a job that began to run a moment ago.
 CREATE TABLE jobs (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -18,10 +20,12 @@ CREATE TABLE jobs (
   priority integer NOT NULL,
   tag text,
   run bigint REFERENCES runs (id),
-  status text NOT NULL DEFAULT 'ready' CHECK (status IN ('ready', 'running', 'done')),
+  status text NOT NULL DEFAULT 'ready' CHECK (status IN ('ready', 'running', 'waiting', 'done', 'dead')),
   worker text,
   token bigint NOT NULL DEFAULT 0,
   attempt integer NOT NULL DEFAULT 0,
+  due_at timestamptz,
+  reason text,
   progress double precision CHECK (progress BETWEEN 0 AND 1)
 )
 
@@ -58,6 +62,10 @@ WHERE jobs.status <> 'running'
 -- The order of claims: larger priority first, then age. Partial, so that finished jobs do not slow a claim.
 CREATE INDEX jobs_ready ON jobs (priority DESC, id) WHERE status = 'ready'
 
+-- name: create_jobs_pending
+-- What the sweep has to look at. Not by due_at, so that a heartbeat changes no index.
+CREATE INDEX jobs_pending ON jobs (id) WHERE status IN ('running', 'waiting')
+
 -- name: enqueue
 -- Add every job of a JSON array; their ids ascend in the order of the array (RETURNING itself keeps no order).
 INSERT INTO jobs (payload, priority, tag, run)
@@ -81,20 +89,26 @@ SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT %(li
 
 -- name: take_by_id
 -- WRONG without a lock: marks one job as running whatever it has become since it was read.
-UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1, progress = NULL
+UPDATE jobs SET
+  status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1,
+  due_at = clock_timestamp() + %(lease)s::interval, progress = NULL
 WHERE id = %(job)s::bigint
 RETURNING priority, id, token, attempt
 
 -- name: take_batch
 -- Marks every job of an array of ids as running: the one UPDATE of a batch claim, for use under a lock.
-UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1, progress = NULL
+UPDATE jobs SET
+  status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1,
+  due_at = clock_timestamp() + %(lease)s::interval, progress = NULL
 WHERE id = ANY (%(jobs)s::bigint[])
 RETURNING priority, id, token, attempt
 
 -- name: take_scalar_subquery
 -- WRONG: the guard stands only inside the sub-select, which is read once and locks nothing. Who had to wait for a row is
 -- given it anyway, as READ COMMITTED checks only the outer WHERE again. The batch form of `WHERE id = (SELECT … LIMIT 1)`.
-UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1, progress = NULL
+UPDATE jobs SET
+  status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1,
+  due_at = clock_timestamp() + %(lease)s::interval, progress = NULL
 WHERE id = ANY (ARRAY(
   SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT %(limit)s::bigint
 ))
@@ -103,7 +117,9 @@ RETURNING priority, id, token, attempt
 -- name: take_in_subquery
 -- WRONG: the planner may run the sub-select once for each row of `jobs` (a nested loop, chosen where it believes the table
 -- to be tiny), and each run locks and adds LIMIT further jobs.
-UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1, progress = NULL
+UPDATE jobs SET
+  status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1,
+  due_at = clock_timestamp() + %(lease)s::interval, progress = NULL
 WHERE id IN (
   SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT %(limit)s::bigint FOR UPDATE SKIP LOCKED
 )
@@ -114,7 +130,9 @@ RETURNING priority, id, token, attempt
 WITH candidate AS (
   SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT %(limit)s::bigint FOR UPDATE SKIP LOCKED
 )
-UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1, progress = NULL
+UPDATE jobs SET
+  status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1,
+  due_at = clock_timestamp() + %(lease)s::interval, progress = NULL
 FROM candidate
 WHERE jobs.id = candidate.id
 RETURNING jobs.priority, jobs.id, jobs.token, jobs.attempt
@@ -132,13 +150,15 @@ WITH held AS (
   ORDER BY jobs.priority DESC, jobs.id
   FOR UPDATE OF jobs
 )
-UPDATE jobs SET status = 'done'
+UPDATE jobs SET status = 'done', due_at = NULL
 FROM held
 WHERE jobs.id = held.id
 RETURNING jobs.id, jobs.token
 
 -- name: fail
--- Give the jobs of a JSON array of [job, token] back; fenced and locked as `complete` is.
+-- Give the jobs of a JSON array of [job, token] back; fenced and locked as `complete` is. One that has had all its attempts is dead;
+-- another is ready at once where the pause after a first attempt is 0 seconds, else it waits: twice as long after each attempt, up to an
+-- hour, and by chance up to half of it less, so that what failed together is not tried again together.
 WITH held AS (
   SELECT jobs.id
   FROM jobs
@@ -148,10 +168,66 @@ WITH held AS (
   ORDER BY jobs.priority DESC, jobs.id
   FOR UPDATE OF jobs
 )
-UPDATE jobs SET status = 'ready', worker = NULL
+UPDATE jobs SET
+  status = CASE WHEN attempt >= %(most)s::integer THEN 'dead' WHEN %(pause)s::double precision = 0 THEN 'ready' ELSE 'waiting' END,
+  reason = format('failed in attempt %%s of at most %%s', attempt, %(most)s::integer),
+  due_at = CASE
+    WHEN attempt < %(most)s::integer AND %(pause)s::double precision > 0
+    THEN clock_timestamp() + make_interval(
+      secs => least(%(pause)s::double precision * power(2, least(attempt - 1, 30)), 3600) * (1 + random()) / 2
+    )
+  END,
+  worker = NULL
 FROM held
 WHERE jobs.id = held.id
 RETURNING jobs.id, jobs.token
+
+-- name: heartbeat
+-- Extend the leases of the claims of a JSON array of [job, token]; fenced and locked as `complete` is. Never shortens one.
+WITH held AS (
+  SELECT jobs.id
+  FROM jobs
+  JOIN json_array_elements(%(handles)s::json) AS handle (pair)
+    ON jobs.id = (handle.pair ->> 0)::bigint AND jobs.token = (handle.pair ->> 1)::bigint
+  WHERE jobs.status = 'running'
+  ORDER BY jobs.priority DESC, jobs.id
+  FOR UPDATE OF jobs
+)
+UPDATE jobs SET due_at = greatest(jobs.due_at, clock_timestamp() + %(lease)s::interval)
+FROM held
+WHERE jobs.id = held.id
+RETURNING jobs.id, jobs.token
+
+-- name: sweep
+-- Make what is due ready again, or dead where it was running and has had all its attempts: every job, or one. A job that somebody has
+-- locked is being finished or renewed at this moment, and left to the next sweep.
+WITH due AS (
+  SELECT id, status
+  FROM jobs
+  WHERE status IN ('running', 'waiting') AND due_at <= now() AND (%(job)s::bigint IS NULL OR id = %(job)s::bigint)
+  ORDER BY priority DESC, id
+  FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs SET
+  status = CASE WHEN due.status = 'running' AND attempt >= %(most)s::integer THEN 'dead' ELSE 'ready' END,
+  reason = CASE
+    WHEN due.status = 'running' THEN format('its lease ran out in attempt %%s of at most %%s', attempt, %(most)s::integer) ELSE reason
+  END,
+  due_at = NULL,
+  worker = NULL
+FROM due
+WHERE jobs.id = due.id
+RETURNING jobs.id, jobs.status
+
+-- name: find_due
+-- The jobs that are due, for a sweep one by one.
+SELECT id FROM jobs WHERE status IN ('running', 'waiting') AND due_at <= now() ORDER BY id
+
+-- name: bury
+-- Have a job that is due dead, with a reason.
+UPDATE jobs SET status = 'dead', reason = %(reason)s::text, due_at = NULL, worker = NULL
+WHERE id = %(job)s::bigint AND status IN ('running', 'waiting') AND due_at <= now()
+RETURNING id
 
 -- name: write_progress
 -- Raise the progress of the claims in a JSON array of [job, token, fraction]. Never lowers it, never touches a job that is not running
@@ -306,19 +382,23 @@ SELECT (SELECT count(*) FROM gone_jobs), (SELECT count(*) FROM gone_runs), (SELE
 
 -- name: status_all
 -- Every run and every job as they stand at one moment: a run has a null for its job. Oldest first, runs before jobs.
-SELECT NULL::bigint AS job, id AS run, tag, NULL::text, NULL::integer, NULL::text, NULL::bigint, NULL::integer, NULL::double precision
+SELECT NULL::bigint AS job, id AS run, tag, NULL::text, NULL::integer, NULL::text, NULL::bigint, NULL::integer, NULL::double precision,
+  NULL::text
 FROM runs
 UNION ALL
-SELECT id, run, tag, status, priority, worker, token, attempt, progress FROM jobs
+SELECT id, run, tag, status, priority, worker, token, attempt, progress, reason FROM jobs
 ORDER BY job NULLS FIRST, run
 
 -- name: status_runs
 -- Every run, in the columns of status_all.
-SELECT NULL::bigint, id, tag, NULL::text, NULL::integer, NULL::text, NULL::bigint, NULL::integer, NULL::double precision FROM runs ORDER BY id
+SELECT
+  NULL::bigint, id, tag, NULL::text, NULL::integer, NULL::text, NULL::bigint, NULL::integer, NULL::double precision, NULL::text
+FROM runs
+ORDER BY id
 
 -- name: status_jobs
 -- Every job, in the columns of status_all.
-SELECT id, run, tag, status, priority, worker, token, attempt, progress FROM jobs ORDER BY id
+SELECT id, run, tag, status, priority, worker, token, attempt, progress, reason FROM jobs ORDER BY id
 
 -- name: find_deletable
 -- The ids of a clean-up's jobs, as of now; for those who then delete one by one, or do not look again.
@@ -341,3 +421,38 @@ DELETE FROM runs WHERE id = %(id)s::bigint AND NOT EXISTS (SELECT FROM jobs WHER
 UPDATE jobs SET progress = (change.triple ->> 2)::double precision
 FROM json_array_elements(%(changes)s::json) AS change (triple)
 WHERE jobs.id = (change.triple ->> 0)::bigint
+
+-- name: complete_unfenced
+-- WRONG: finishes the jobs of a JSON array of [job, token] whosever they are now.
+UPDATE jobs SET status = 'done', due_at = NULL
+FROM json_array_elements(%(handles)s::json) AS handle (pair)
+WHERE jobs.id = (handle.pair ->> 0)::bigint
+RETURNING jobs.id, (handle.pair ->> 1)::bigint
+
+-- name: complete_running
+-- WRONG: as complete, of any job that is running, though another claim of it may be.
+UPDATE jobs SET status = 'done', due_at = NULL
+FROM json_array_elements(%(handles)s::json) AS handle (pair)
+WHERE jobs.id = (handle.pair ->> 0)::bigint AND jobs.status = 'running'
+RETURNING jobs.id, (handle.pair ->> 1)::bigint
+
+-- name: take_if_ready
+-- Marks one job as running where it is still ready, having waited for whoever holds it; right for one job, and for several only where
+-- everybody takes them in one order.
+UPDATE jobs SET
+  status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1,
+  due_at = clock_timestamp() + %(lease)s::interval, progress = NULL
+WHERE id = %(job)s::bigint AND status = 'ready'
+RETURNING priority, id, token, attempt
+
+-- name: make_board
+-- The progress of all jobs in one document of {job: [token, fraction]}; for those who do without the column.
+CREATE TABLE board AS SELECT CAST('{}' AS text) AS progress
+
+-- name: read_board
+-- The document.
+SELECT progress FROM board
+
+-- name: write_board
+-- WRONG after a read of its own: whatever others wrote since is gone.
+UPDATE board SET progress = %(board)s::text

@@ -12,6 +12,8 @@ CREATE TABLE runs (
 -- name: create_jobs
 -- The jobs. AUTOINCREMENT as in runs: a stale handle would name a new job. `token` counts claims and never goes back: (id, token) is
 -- one claim and no other. `attempt` counts executions begun. `progress` is of the last claim, null until its first report.
+-- `due_at`, a Julian day by SQLite's own clock, is when the sweep is to look at a job: when the lease of a running one ends, or the pause
+-- of a waiting one, which failed and is to be tried again. A dead one has had all its attempts; `reason` says what became of the last.
 -- A run goes with its jobs, never without them; the statements that delete spare what is running.
 CREATE TABLE jobs (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -19,10 +21,12 @@ CREATE TABLE jobs (
   priority INTEGER NOT NULL,
   tag TEXT,
   run INTEGER REFERENCES runs (id) ON DELETE CASCADE,
-  status TEXT NOT NULL DEFAULT 'ready' CHECK (status IN ('ready', 'running', 'done')),
+  status TEXT NOT NULL DEFAULT 'ready' CHECK (status IN ('ready', 'running', 'waiting', 'done', 'dead')),
   worker TEXT,
   token INTEGER NOT NULL DEFAULT 0,
   attempt INTEGER NOT NULL DEFAULT 0,
+  due_at REAL,
+  reason TEXT,
   progress REAL CHECK (progress BETWEEN 0 AND 1)
 )
 
@@ -59,6 +63,10 @@ WHERE jobs.status <> 'running'
 -- The order of claims: larger priority first, then age. Partial, so that finished jobs do not slow a claim.
 CREATE INDEX jobs_ready ON jobs (priority DESC, id) WHERE status = 'ready'
 
+-- name: create_jobs_pending
+-- What the sweep has to look at. Not by due_at, so that a heartbeat changes no index.
+CREATE INDEX jobs_pending ON jobs (id) WHERE status IN ('running', 'waiting')
+
 -- name: enqueue
 -- Add every job of a JSON array; their ids ascend in the order of the array (RETURNING itself keeps no order).
 INSERT INTO jobs (payload, priority, tag, run)
@@ -77,41 +85,85 @@ SELECT id, token FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIM
 
 -- name: take_by_id
 -- WRONG without a lock: marks one job as running whatever it has become since it was read.
-UPDATE jobs SET status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1, progress = NULL
+UPDATE jobs SET
+  status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1,
+  due_at = julianday('now', :lease), progress = NULL
 WHERE id = :job
 RETURNING priority, id, token, attempt
 
 -- name: take_if_unchanged
 -- Compare and set: marks one job as running only where it is still as it was read; no row where somebody else was quicker.
-UPDATE jobs SET status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1, progress = NULL
+UPDATE jobs SET
+  status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1,
+  due_at = julianday('now', :lease), progress = NULL
 WHERE id = :job AND status = 'ready' AND token = :token
 RETURNING priority, id, token, attempt
 
 -- name: take_batch
 -- Marks every job of a JSON array of ids as running: the one UPDATE of a batch claim, for use under a lock.
-UPDATE jobs SET status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1, progress = NULL
+UPDATE jobs SET
+  status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1,
+  due_at = julianday('now', :lease), progress = NULL
 WHERE id IN (SELECT value FROM json_each(:jobs))
 RETURNING priority, id, token, attempt
 
 -- name: take_best
 -- The whole claim in one statement. An UPDATE takes the write lock before it reads, so nobody comes between.
-UPDATE jobs SET status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1, progress = NULL
+UPDATE jobs SET
+  status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1,
+  due_at = julianday('now', :lease), progress = NULL
 WHERE id IN (SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT :limit)
 RETURNING priority, id, token, attempt
 
 -- name: complete
 -- Finish the claims of a JSON array of [job, token]; a claim that is no longer the job's last one is left out.
-UPDATE jobs SET status = 'done'
+UPDATE jobs SET status = 'done', due_at = NULL
 FROM (SELECT json_extract(value, '$[0]') AS job, json_extract(value, '$[1]') AS token FROM json_each(:handles)) AS handle
 WHERE jobs.id = handle.job AND jobs.token = handle.token AND jobs.status = 'running'
 RETURNING id, token
 
 -- name: fail
--- Give the jobs of a JSON array of [job, token] back; fenced as `complete` is.
-UPDATE jobs SET status = 'ready', worker = NULL
+-- Give the jobs of a JSON array of [job, token] back; fenced as `complete` is. One that has had all its attempts is dead; another is
+-- ready at once where the pause after a first attempt is 0 seconds, else it waits: twice as long after each attempt, up to an hour, and
+-- by chance up to half of it less, so that what failed together is not tried again together.
+UPDATE jobs SET
+  status = CASE WHEN attempt >= :most THEN 'dead' WHEN :pause = 0 THEN 'ready' ELSE 'waiting' END,
+  reason = 'failed in attempt ' || attempt || ' of at most ' || :most,
+  due_at = CASE
+    WHEN attempt < :most AND :pause > 0
+    THEN julianday('now') + min(:pause * (1 << min(attempt - 1, 30)), 3600) * (1 + abs(random() % 1000) / 1000.0) / 2 / 86400
+  END,
+  worker = NULL
 FROM (SELECT json_extract(value, '$[0]') AS job, json_extract(value, '$[1]') AS token FROM json_each(:handles)) AS handle
 WHERE jobs.id = handle.job AND jobs.token = handle.token AND jobs.status = 'running'
 RETURNING id, token
+
+-- name: heartbeat
+-- Extend the leases of the claims of a JSON array of [job, token]; fenced as `complete` is. Never shortens one.
+UPDATE jobs SET due_at = max(due_at, julianday('now', :lease))
+FROM (SELECT json_extract(value, '$[0]') AS job, json_extract(value, '$[1]') AS token FROM json_each(:handles)) AS handle
+WHERE jobs.id = handle.job AND jobs.token = handle.token AND jobs.status = 'running'
+RETURNING id, token
+
+-- name: sweep
+-- Make what is due ready again, or dead where it was running and has had all its attempts: every job, or one.
+UPDATE jobs SET
+  status = CASE WHEN status = 'running' AND attempt >= :most THEN 'dead' ELSE 'ready' END,
+  reason = CASE WHEN status = 'running' THEN 'its lease ran out in attempt ' || attempt || ' of at most ' || :most ELSE reason END,
+  due_at = NULL,
+  worker = NULL
+WHERE status IN ('running', 'waiting') AND due_at <= julianday('now') AND (:job IS NULL OR id = :job)
+RETURNING id, status
+
+-- name: find_due
+-- The jobs that are due, for a sweep one by one.
+SELECT id FROM jobs WHERE status IN ('running', 'waiting') AND due_at <= julianday('now') ORDER BY id
+
+-- name: bury
+-- Have a job that is due dead, with a reason.
+UPDATE jobs SET status = 'dead', reason = :reason, due_at = NULL, worker = NULL
+WHERE id = :job AND status IN ('running', 'waiting') AND due_at <= julianday('now')
+RETURNING id
 
 -- name: write_progress
 -- Raise the progress of the claims in a JSON array of [job, token, fraction]. Never lowers it, never touches a job that is not running
@@ -201,18 +253,18 @@ WHERE (:tag IS NULL OR tag = :tag)
 
 -- name: status_all
 -- Every run and every job as they stand at one moment: a run has a null for its job. Oldest first, a run before its jobs.
-SELECT NULL, runs.id, runs.tag, NULL, NULL, NULL, NULL, NULL, NULL FROM runs
+SELECT NULL, runs.id, runs.tag, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM runs
 UNION ALL
-SELECT id, run, tag, status, priority, worker, token, attempt, progress FROM jobs
+SELECT id, run, tag, status, priority, worker, token, attempt, progress, reason FROM jobs
 ORDER BY 1, 2
 
 -- name: status_runs
 -- Every run, in the columns of status_all.
-SELECT NULL, runs.id, runs.tag, NULL, NULL, NULL, NULL, NULL, NULL FROM runs ORDER BY id
+SELECT NULL, runs.id, runs.tag, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM runs ORDER BY id
 
 -- name: status_jobs
 -- Every job, in the columns of status_all.
-SELECT id, run, tag, status, priority, worker, token, attempt, progress FROM jobs ORDER BY id
+SELECT id, run, tag, status, priority, worker, token, attempt, progress, reason FROM jobs ORDER BY id
 
 -- name: find_deletable
 -- The ids of a clean-up's jobs, as of now; for those who then delete one by one, or do not look again.
@@ -235,3 +287,27 @@ DELETE FROM runs WHERE id = :id AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.ru
 UPDATE jobs SET progress = change.fraction
 FROM (SELECT json_extract(value, '$[0]') AS job, json_extract(value, '$[2]') AS fraction FROM json_each(:changes)) AS change
 WHERE jobs.id = change.job
+
+-- name: complete_unfenced
+-- WRONG: finishes the jobs of a JSON array of [job, token] whosever they are now.
+UPDATE jobs SET status = 'done', due_at = NULL
+WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:handles))
+RETURNING id, (SELECT json_extract(value, '$[1]') FROM json_each(:handles) WHERE json_extract(value, '$[0]') = jobs.id)
+
+-- name: complete_running
+-- WRONG: as complete, of any job that is running, though another claim of it may be.
+UPDATE jobs SET status = 'done', due_at = NULL
+WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:handles)) AND status = 'running'
+RETURNING id, (SELECT json_extract(value, '$[1]') FROM json_each(:handles) WHERE json_extract(value, '$[0]') = jobs.id)
+
+-- name: make_board
+-- The progress of all jobs in one document of {job: [token, fraction]}; for those who do without the column.
+CREATE TABLE board AS SELECT CAST('{}' AS text) AS progress
+
+-- name: read_board
+-- The document.
+SELECT progress FROM board
+
+-- name: write_board
+-- WRONG after a read of its own: whatever others wrote since is gone.
+UPDATE board SET progress = :board

@@ -133,6 +133,22 @@ class Halfway(Small):
         return super().claim(worker, limit)
 
 
+class Reconnecting(Naive):
+    """As `Naive`, with a connection of its own for each claim."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.path = url.removeprefix("sqlite:///")
+
+    def claim(self, worker: str, limit: int) -> list[int]:
+        kept, self.db = self.db, sqlite3.connect(self.path, isolation_level=None)
+        try:
+            return super().claim(worker, limit)
+        finally:
+            self.db.close()
+            self.db = kept
+
+
 class Moody(Locking):
     """What it does depends on chance."""
 

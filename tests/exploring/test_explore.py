@@ -50,6 +50,8 @@ RIGHT: dict[tuple[str, str], list[str]] = {
     ("cleanup-churn", "postgres"): ["reference:delete-many"],
     ("atomic-submit", "sqlite"): ["reference:submit-run"],
     ("atomic-submit", "postgres"): ["reference:submit-run"],
+    ("progress-updates", "sqlite"): ["reference:batched", "reference:direct"],
+    ("worker-guard", "sqlite"): ["reference:single-worker"],
 }
 WRONG: dict[tuple[str, str], dict[str, str]] = {
     ("claim-race", "sqlite"): {
@@ -69,12 +71,30 @@ WRONG: dict[tuple[str, str], dict[str, str]] = {
     ("cleanup-churn", "postgres"): {"defect:delete-unguarded": "delete-spares-running"},
     ("atomic-submit", "sqlite"): {"defect:torn-status": "submit-atomic", "defect:partial-submit": "submit-atomic"},
     ("atomic-submit", "postgres"): {"defect:torn-status": "submit-atomic", "defect:partial-submit": "submit-atomic"},
+    ("progress-updates", "sqlite"): {
+        "defect:progress-stale-overwrite": "progress-monotonic",
+        "defect:progress-lost-update": "progress-monotonic",
+    },
+    ("worker-guard", "sqlite"): {"defect:silent-single-worker": "worker-guard"},
 }
 
 
 @pytest.mark.parametrize(("scenario", "database"), RIGHT)
 def test_all_schedules_tell_the_right_from_the_wrong(scenario: str, database: str, tmp_path: Path) -> None:
-    right, wrong = RIGHT[scenario, database], WRONG[scenario, database]
+    _tells(scenario, database, RIGHT[scenario, database], WRONG[scenario, database], tmp_path)
+
+
+@pytest.mark.full  # a minute: on Postgres there are a thousand schedules, and each deadlock takes the server's time-out
+def test_all_schedules_tell_the_right_from_the_wrong_where_there_are_many(tmp_path: Path) -> None:
+    ways = ["reference:batched", "reference:debounced", "reference:direct"]
+    lost = dict.fromkeys(("defect:progress-stale-overwrite", "defect:progress-lost-update"), "progress-monotonic")
+    _tells("progress-updates", "sqlite", ways, lost, tmp_path)
+    _tells("progress-updates", "postgres", ways, lost, tmp_path)
+    claims = ["reference:skip-locked", "reference:skip-locked-cte", "reference:for-update"]
+    _tells("claim-race", "postgres", claims, {"defect:batch-deadlock": "lock-errors"}, tmp_path)
+
+
+def _tells(scenario: str, database: str, right: list[str], wrong: Mapping[str, str], tmp_path: Path) -> None:
     request = Request(
         (scenario,),
         (*right, *wrong),
@@ -104,6 +124,13 @@ def test_all_schedules_tell_the_right_from_the_wrong(scenario: str, database: st
         assert [finding["schedules"] for finding in results[name]["findings"]] == [
             schedules[finding["invariant"]]["schedules"] for finding in results[name]["findings"]
         ]
+
+
+def test_a_connection_for_each_claim_is_called_the_same_in_every_schedule(tmp_path: Path) -> None:
+    status, result, _ = explore("Reconnecting", "--batch", 1, cwd=tmp_path)
+    (schedule,) = (each for each in result["series"]["schedules"] if each["invariant"] == "no-double-claim")
+    assert (status, schedule["same"], result["coverage"]["exhausted"]) == (1, 10, True)
+    assert result["series"]["exploration"][0]["divergences"] == 0
 
 
 def test_the_schedule_that_is_shown_has_the_fewest_switches(tmp_path: Path) -> None:
@@ -157,6 +184,9 @@ def test_who_waits_for_whom_is_asked_of_the_database(tmp_path: Path) -> None:
     assert schedule["steps"][1]["blocked_by"] == ["w0"]
     assert schedule["steps"][1]["waiting"].startswith("UPDATE jobs SET status = 'running', worker = 'w1'")
     assert "blocked by w0" in said
+    assert "claim: [2]  ✗ contradiction" in said
+    assert f"The same for PostgreSQL's isolationtester: {schedule['spec']}" in said
+    assert tmp_path.joinpath(schedule["spec"]).read_text().rstrip().endswith("w0_5 w1_6")
     page = Path(result["bundle"]) / "report.html"
     waits = tmp_path.joinpath(page).read_text().split("… blocked by")[0]
     assert waits.rstrip().endswith('</code></p><p class="open">')
@@ -213,6 +243,30 @@ def test_what_failed_after_it_had_committed_is_not_taken_for_nothing(
 def test_one_worker_has_nobody_to_contend_with(tmp_path: Path) -> None:
     status, result, _ = explore("reference:immediate-batch", "--workers", 1, cwd=tmp_path)
     assert (status, result["verdict"], broken(result)) == (2, "inconclusive", [])
+    assert "was not caught under the same settings" in " ".join(result["reasons"])
+    assert "Raise --workers" in " ".join(result["reasons"])
+
+
+@pytest.mark.full  # every deadlock lasts for as long as the server takes to look for one
+def test_a_deadlock_is_ended_by_the_server_and_is_an_error_of_one_claim(tmp_path: Path) -> None:
+    status, result, said = explore(
+        "defect:batch-deadlock", "--database", "postgres", "--option", "budget=3", cwd=tmp_path
+    )
+    assert (status, broken(result)) == (1, ["lock-errors"])
+    (schedule,) = result["series"]["schedules"]
+    failed = [answer for worker in schedule["answers"] for answer in worker if answer[1] == "fail"]
+    assert [answer[0] for answer in failed] == ["claim"]
+    assert (schedule["same"], schedule["times"]) == (10, 10)
+    assert "40P01" in said
+
+
+def test_what_is_kept_outside_the_database_cannot_be_put_back(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "explore", "progress-updates", "--system", "reference:redis"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip  # as a user would write it
+    assert done.returncode == 254
+    assert "it keeps things in redis" in done.stderr
 
 
 @pytest.mark.parametrize(

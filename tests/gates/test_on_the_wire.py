@@ -6,6 +6,7 @@ What a client gets must be to the letter what it gets without the gate; what is 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import select
 import socket
 import struct
@@ -13,19 +14,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
+from ipaddress import IPv4Address
 from selectors import DefaultSelector
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import psycopg_pool
 import pytest
 from psycopg.pq.abc import PGconn, PGresult
+from psycopg.types.json import Json, Jsonb
 from sqlalchemy import create_engine, text
 
 from harness.databases.postgres import PostgresServer
 from harness.gates.on_the_wire import WireGate
 from harness.gates.values import bound
 from harness.protocols import Effect, Held, Ran
+from harness.witnesses.shapes import unbraced
 
 TABLES = b"""
     DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public;
@@ -761,6 +767,20 @@ VALUES: tuple[object, ...] = (
     [],
     ["a'b", "c"],
     [True],
+    float("nan"),
+    float("-inf"),
+    b"\x00\xff}",
+    Decimal("-1.50"),
+    Decimal("123456789012345678901234567890.00001"),
+    Decimal(0),
+    Decimal("NaN"),
+    datetime.datetime(2026, 11, 25, 1, 2, 3, 4, tzinfo=datetime.UTC),
+    datetime.datetime(1999, 12, 31, 23, 59, 59),  # without time zone
+    datetime.date(1970, 1, 1),
+    datetime.timedelta(days=-3, microseconds=5),
+    UUID(int=77),
+    Jsonb({"a": ["}", "it's"]}),
+    Json([1]),
 )
 
 
@@ -781,16 +801,55 @@ def test_a_statement_is_told_with_its_values_and_says_the_same_again(
             return connection.execute(sql.encode(), [value, 3]).fetchall()
 
     _, given, ran = explorer.all_of("w0", program)
-    told = ran[0].sql
-    with psycopg.connect(url, autocommit=True) as connection:
-        ((job, said, again),) = connection.execute(told.encode()).fetchall()
     assert isinstance(given, list), given
-    assert [(job, said)] == [row[:2] for row in given] == [(3, " $1 ")]
-    assert str(again) == str(given[0][2])
+    with psycopg.connect(url, autocommit=True) as connection:
+        for told in (ran[0].sql, ran[0].text, unbraced(ran[0].text)):
+            ((job, said, again),) = connection.execute(told.encode()).fetchall()
+            assert [(job, said)] == [row[:2] for row in given] == [(3, " $1 ")]
+            assert str(again) == str(given[0][2])
+
+
+TRANSACTIONS: dict[str, tuple[Program, list[tuple[str, bool]]]] = {
+    "a write": (
+        autocommit("UPDATE t SET n = %s", parameters=[-1]),
+        [("UPDATE t SET n = (-1)", True), ("COMMIT", False)],
+    ),
+    "a read": (autocommit("SELECT n FROM t"), [("SELECT n FROM t", False)]),
+    "an error": (autocommit("UPDATE t SET n = NULL"), [("UPDATE t SET n = NULL", False)]),
+    "a block": (
+        in_block("UPDATE t SET n = 2 -- two", "UPDATE t SET n = NULL"),
+        [
+            ("BEGIN", True),
+            ("UPDATE t SET n = 2 -- two", True),
+            ("UPDATE t SET n = NULL", True),
+            ("ROLLBACK", False),
+        ],
+    ),
+    "a text of two": (
+        autocommit("UPDATE t SET n = 1; UPDATE t SET n = 2"),
+        [("UPDATE t SET n = 1", True), (" UPDATE t SET n = 2", True), ("COMMIT", False)],
+    ),
+    "a pipeline": (
+        pipeline,
+        [
+            ("UPDATE t SET n = 1 WHERE id = 1 RETURNING id", True),
+            ("UPDATE t SET n = 1 WHERE id = 2 RETURNING id", True),
+            ("SELECT n FROM t WHERE id = 2", True),
+            ("COMMIT", False),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRANSACTIONS)
+def test_it_is_told_where_a_transaction_ends(name: str, explorer: Explorer) -> None:
+    program, expected = TRANSACTIONS[name]
+    _, _, ran = explorer.all_of("w0", program)
+    assert [(each.text, each.open) for each in ran] == expected
 
 
 def test_a_value_of_another_type_stays_a_placeholder_and_nothing_disturbs(explorer: Explorer) -> None:
-    program = in_block("UPDATE t SET words = %s WHERE id = %s", parameters=[b"\x00\xff", 1])
+    program = in_block("UPDATE t SET words = %s WHERE id = %s", parameters=[IPv4Address("127.0.0.1"), 1])
     _, _, ran = explorer.all_of("w0", program)
     assert [each.sql for each in ran if each.kind == "write"] == ["UPDATE t SET words = $1 WHERE id = 1"]
 

@@ -481,6 +481,14 @@ HOLDS: dict[str, list[Case]] = {
         ),
         ("an answer against the contract", ops(Op("r1", "status_all", 10, 20, outcome="info", error="malformed")), {}),
         ("whoever read was killed", ops(Op("r1", "status_all", 10, None), kill(15, 16, "r1")), {}),
+        (
+            "the reader's connection was cut",
+            ops(
+                Op("nemesis", "cut", 5, 6, jobs=("r1",)),
+                Op("r1", "status_all", 10, 20, outcome="info", error="connection"),
+            ),
+            {},
+        ),
         ("others fail", ops(read(10, 20, 7, None), delete(10, 20, 0, 7, outcome="fail", error="lock")), {}),
     ],
 }
@@ -843,6 +851,27 @@ BROKEN: dict[str, list[Broken]] = {
         ),
     ],
     "reads-answered": [
+        (
+            "a read long after its connection was cut, and one of somebody else",
+            ops(
+                Op("nemesis", "cut", 5, 6, jobs=("r1",)),
+                status(10, 20, process="r1"),
+                Op("r1", "status_all", 30, 40, outcome="info", error="connection"),
+            ),
+            {},
+            (3,),
+            {"process": "r1"},
+        ),
+        (
+            "a read while another's connection was cut",
+            ops(
+                Op("nemesis", "cut", 5, 6, jobs=("r2",)),
+                Op("r1", "status_all", 10, 20, outcome="info", error="connection"),
+            ),
+            {},
+            (2,),
+            {"process": "r1"},
+        ),
         (
             "a status that found the database locked",
             ops(Op("r1", "status_all", 10, 20, outcome="fail", error="lock")),

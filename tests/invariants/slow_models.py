@@ -223,7 +223,13 @@ def no_lost_job(h: Small) -> set[Key]:
             continue
         claims = sorted((c for c in h.handles("claim", "ok") if c.job == job), key=lambda c: c.by.done)
         if not claims:
-            if not any(c.outcome == "info" and c.done >= enqueued.by.start for c in h.claims):
+            unknown = [c for c in h.claims if c.outcome == "info"]
+            taken = any(min(c.done, h.died(c.worker)) >= enqueued.by.start for c in unknown)
+            if h.context["semantics"] == "at-most-once" and any(
+                h.died(c.worker) < END and min(c.done, h.died(c.worker)) >= enqueued.by.start for c in unknown
+            ):
+                continue
+            if not taken or all(_given_up(h, c) < drained for c in unknown):
                 found.add((job,))
             continue
         last = claims[-1]
@@ -238,6 +244,17 @@ def no_lost_job(h: Small) -> set[Key]:
             continue
         found.add((job,))
     return found
+
+
+def _given_up(h: Small, claim: Done) -> int:
+    """When what a claim of unknown outcome took is free again at the latest, or is held by one who is dead."""
+    died = h.died(claim.worker)
+    ended = min(claim.done, died)
+    if ended == END:
+        return END
+    if h.context["lease_ns"] is not None:
+        return ended + int(h.context["lease_ns"])
+    return ended if died < END else END
 
 
 def _gone(h: Small, process: str) -> bool:

@@ -495,7 +495,16 @@ def _wrong_of(v: Shown, size: int | None, done: int, listing: bool, since: int) 
 
 def reads_answered(h: Small) -> set[Key]:
     reads = [d for d in h.ops if d.op.kind in ("status_all", "read_run", "read_progress")]
-    return {(d.number,) for d in reads if d.outcome != "ok" and d.op.done is not None and d.op.error != "malformed"}
+    wrong = [d for d in reads if d.outcome != "ok" and d.op.done is not None and d.op.error != "malformed"]
+    return {(d.number,) for d in wrong if not any(_first_since(h, d, cut) for cut in h.of("cut"))}
+
+
+def _first_since(h: Small, read: Done, cut: Done) -> bool:
+    """Whether a cut of its process's connection explains that a read was not answered."""
+    if read.worker not in [str(job) for job in cut.op.jobs] or cut.start > read.done:
+        return False
+    between = [d for d in h.ops if d.op.process == read.op.process and d.start >= cut.start and d.done <= read.start]
+    return not any(d.outcome == "ok" for d in between)
 
 
 MODELS: dict[str, Callable[[Small], set[Key]]] = {

@@ -46,6 +46,44 @@ def test_a_users_file_is_judged_beside_ours_and_facts_are_native_values(tmp_path
     )
 
 
+OPEN = """SELECT list(operation) AS operations, CASE WHEN bool_or(requested = 2) THEN 'it asked for two' END AS undecided
+FROM operations WHERE kind = 'claim' AND requested > 1 GROUP BY schedule"""
+
+
+@pytest.mark.parametrize(
+    ("requested", "sampled", "state", "reason"),
+    [
+        ((2, 1), False, "undecidable", "it asked for two"),
+        ((2, 1), True, "holds", "undecidable in 1 of 2 schedules: it asked for two"),
+        ((2, 2), True, "undecidable", "it asked for two"),
+        ((2, 3), True, "broken", ""),
+        ((1, 1), True, "holds", ""),
+    ],
+)
+def test_of_sampled_schedules_some_must_be_decidable(
+    requested: tuple[int, int],
+    sampled: bool,  # noqa: FBT001  # a case of the table
+    state: str,
+    reason: str,
+    tmp_path: Path,
+) -> None:
+    claims = [
+        Op(process, "claim", 10 * n, 10 * n + 5, jobs=(n,), requested=number, schedule=n)
+        for n, (process, number) in enumerate(zip(("w0", "w1"), requested, strict=True), 1)
+    ]
+    header = HEADER.replace("claim, enqueue", "claim")
+    folder = History([Op("setup", "install", 0, 1), *claims]).save(tmp_path / "h")
+    (judged,) = judging.judge(folder, [], CONTEXT, [user_sql(tmp_path, OPEN, header=header)], sampled=sampled)
+    assert (judged.state, judged.reason) == (state, reason)
+
+
+def test_what_no_sampled_schedule_did_is_not_judged(tmp_path: Path) -> None:
+    folder = History([Op("w0", "claim", 0, 5, jobs=(1,), schedule=1)]).save(tmp_path / "h")
+    for sampled, state in ((True, "not applicable"), (False, "undecidable")):
+        (judged,) = judging.judge(folder, ["progress-monotonic"], CONTEXT, sampled=sampled)
+        assert (judged.state, judged.reason) == (state, "The history has no `read_progress`.")
+
+
 def test_the_header_is_read_with_its_continued_lines(tmp_path: Path) -> None:
     invariant = judging.load_file(user_sql(tmp_path, ODD))
     assert invariant.row == "a claim of an odd job, or of several."

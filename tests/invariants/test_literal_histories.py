@@ -111,6 +111,18 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             History([ENQUEUED, claim("w0", 10, 20, 7, 8), DRAINED], processes=[Process("w0")]),
             {"semantics": "at-most-once"},
         ),
+        (
+            "at most once, and who died may have claimed it",
+            ops(
+                ENQUEUED,
+                claim("w0", 10, None, outcome="info"),
+                kill(20, 21, "w0"),
+                claim("w1", 30, 40, 8),
+                complete("w1", 50, 60, 8),
+                DRAINED,
+            ),
+            {"semantics": "at-most-once"},
+        ),
     ],
     "no-phantom-claim": [
         ("enqueued", ops(ENQUEUED, claim("w0", 10, 20, 7)), {}),
@@ -394,6 +406,33 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             {},
             (1, 4),
             {"job": 8},
+        ),
+        (
+            "taken perhaps by one who died, and no lease is to end",
+            ops(
+                ENQUEUED,
+                claim("w0", 10, None, outcome="info"),
+                kill(20, 21, "w0"),
+                claim("w1", 30, 40, 8),
+                complete("w1", 50, 60, 8),
+                DRAINED,
+            ),
+            {},
+            (1, 6),
+            {"job": 7},
+        ),
+        (
+            "taken perhaps by an unknown claim, whose lease is long over",
+            ops(
+                ENQUEUED,
+                claim("w0", 10, 20, outcome="info"),
+                claim("w1", 30, 40, 8),
+                complete("w1", 50, 60, 8),
+                DRAINED,
+            ),
+            {"lease_ns": 100},
+            (1, 5),
+            {"job": 7},
         ),
         (
             "never finished",
@@ -756,6 +795,11 @@ UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
         ),
         ("drained before it was enqueued", ops(DRAINED, Op("w0", "enqueue", 920, 930, jobs=(7,))), {}),
         ("an unknown claim may have taken it", ops(ENQUEUED, claim("w0", 10, 20, outcome="info"), DRAINED), {}),
+        (
+            "an unknown claim may have taken it, for longer than it was waited",
+            ops(ENQUEUED, claim("w0", 10, None, outcome="info"), kill(20, 21, "w0"), DRAINED),
+            {"lease_ns": 10**9},
+        ),
         (
             "its lease was extended and may still run",
             ops(ENQUEUED, claim("w0", 10, 20, 7, 8), Op("w0", "heartbeat", 800, 810, jobs=(7, 8)), DRAINED),

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from reference_impl.defects import DEFECTS
-from reference_impl.queue import Claim, Queue
+from reference_impl.lease import Claim
+from reference_impl.queue import Queue
 from reference_impl.sqlite import ImmediateBatch, SqliteQueue, path_of
 from reference_impl.statements import parse, statements
 from reference_impl.strategies import STRATEGIES, system

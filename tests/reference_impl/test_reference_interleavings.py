@@ -15,7 +15,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from reference_impl.queue import Claim, Queue
+from reference_impl.lease import Claim
+from reference_impl.queue import Queue
 from reference_impl.sqlite import DeferredBatch, ImmediateBatch, SqliteQueue, path_of
 from reference_impl.strategies import STRATEGIES, system
 

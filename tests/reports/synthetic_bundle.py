@@ -234,6 +234,7 @@ def explored_double_claim(system: str, database: str = "sqlite", schedule: Json 
             [],
             [["claim", "ok", [2, 5], None, ""], ["complete", "ok", [], None, ""]],
         ],
+        "afterwards": ["w0", "quiet"],
         **(schedule or {}),
     }
     operations = [

@@ -55,7 +55,7 @@ def test_what_a_worker_did_stands_in_its_column_in_the_row_of_the_step(tmp_path:
     assert (waits.blocked_by, waits.operation, waits.waited) == (("w1",), False, False)
     assert [cell and cell.waited for cell in went_on] == [True, False]
     assert [len(own) for own in laid.answers] == [1, 2]
-    assert [answer.jobs for answer in laid.afterwards] == [(2, 5), ()]
+    assert [(process, answer.jobs) for process, answer in laid.afterwards] == [("quiet", (2, 5)), ("quiet", ())]
 
 
 def test_a_statement_is_shown_with_its_values_and_known_by_its_shape(tmp_path: Path) -> None:
@@ -129,6 +129,29 @@ def test_an_answer_that_is_not_in_the_schedule_is_marked_nowhere(tmp_path: Path,
     assert laid.breaking is None
 
 
+def test_an_answer_that_was_given_afterwards_is_marked_there(tmp_path: Path) -> None:
+    late = [["complete", "ok", [4, 3], None, ""]]
+    answers = [[["claim", "ok", [4, 3], None, ""]], [["claim", "ok", [4, 3], None, ""]], late, late, late]
+    document = explored_double_claim("q", schedule={"answers": answers, "afterwards": ["w0", "w1", "quiet"]})
+    kept = read(tmp_path / "b", document)
+    for place, process in enumerate(("w0", "w1", "quiet")):
+        laid = lay_out(kept.schedules[0], claim(process, (4, 3), kind="complete"))
+        assert laid is not None
+        assert laid.breaking == Breaking(worker=None, answer=place, step=None)
+    document["operations"][0].update(kind="complete")
+    text = page_of(tmp_path / "page", [document], "fail").text
+    assert "afterwards w0 complete → jobs 4, 3 ✗ contradiction w1 complete → jobs 4, 3 quiet complete" in text
+    del document["series"]["schedules"][0]["afterwards"]  # as an older contend says it
+    assert "✗ contradiction" not in page_of(tmp_path / "old", [document], "fail").text.partition("afterwards")[2][:90]
+
+
+def test_a_page_says_where_the_spec_is_or_why_there_is_none(tmp_path: Path) -> None:
+    there = page_of(tmp_path / "a", [explored_double_claim("q", schedule={"spec": "runs/x/no-double-claim.spec"})]).text
+    assert "without the system, for PostgreSQL’s isolationtester, are in runs/x/no-double-claim.spec" in there
+    missing = page_of(tmp_path / "b", [explored_double_claim("q", schedule={"no_spec": "COPY sends its rows."})]).text
+    assert "no spec of it for PostgreSQL’s isolationtester. COPY sends its rows." in missing
+
+
 def test_an_answer_given_twice_is_not_guessed_at(tmp_path: Path) -> None:
     steps = [step(0, "claim", ended(0, READ)), step(0, "claim", ended(0, READ)), step(1, "claim", ended(1, READ))]
     answer = ["claim", "ok", [4, 3], None, ""]
@@ -157,7 +180,7 @@ def test_a_finding_is_shown_in_its_schedule_and_not_by_the_clock(tmp_path: Path)
         f"4 no longer blocked {WRITE} {WRITE} 5 COMMIT ✗ contradiction 6",
         "6 nobody could go on complete 2: DELETE FROM jobs → SQLITE_BUSY",
         "answers claim → jobs 4, 3 ✗ contradiction claim → jobs 4, 3 complete failed: database is locked",
-        "afterwards claim → jobs 2, 5 complete → nothing This schedule",
+        "afterwards quiet claim → jobs 2, 5 quiet complete → nothing This schedule",
         "This schedule went the same 10 of 10 times; 9 schedules break it.",
         "contend replay runs/20261122-194900/results/01-x --finding 1",
     ):

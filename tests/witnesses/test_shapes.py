@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.history import StatementKind
-from harness.witnesses.shapes import LONGEST_SHAPE, kind, shape, statements
+from harness.witnesses.shapes import LONGEST_SHAPE, kind, placeholders, shape, statements, unbraced
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,43 @@ def test_any_text_has_a_shape_a_kind_and_parts_that_add_up(sql: str) -> None:
     parts = statements(sql)
     assert all(shape(part) for part in parts)
     assert sum(len(part) for part in parts) <= len(sql)
+
+
+@given(st.text(alphabet="aE1U& '\"`$;-/*(),.\n\\{}:é", max_size=60))
+def test_no_text_keeps_a_closing_brace(sql: str) -> None:
+    try:
+        said = unbraced(sql)
+    except ValueError:
+        assert "}" in sql
+    else:
+        assert "}" not in said
+        assert said == sql or "}" in sql
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("SELECT '{}' -- }", r"SELECT  E'{\x7D'  "),
+        (r"SELECT '\}', E'\\\}}', 'it''s }'", r"SELECT  E'\\\x7D', E'\\\x7D\x7D',  E'it''s \x7D'"),
+        ("SELECT '`}'", r"SELECT  E'`\x7D'"),
+        (r"DO $a$ '}\' $a$", r"DO  E' ''\x7D\\'' '"),
+    ],
+)
+def test_a_closing_brace_is_escaped_in_strings(sql: str, said: str) -> None:
+    assert unbraced(sql) == said
+
+
+@pytest.mark.parametrize(
+    "sql", ['SELECT 1 AS "}"', "SELECT U&'}'", "SELECT N'}'", "SELECT ` '}' `", "SELECT 'a}'\n'b\\c'", "SELECT }"]
+)
+def test_a_closing_brace_elsewhere_is_refused(sql: str) -> None:
+    with pytest.raises(ValueError, match="closing brace"):
+        unbraced(sql)
+
+
+def test_a_placeholder_is_one_only_outside_of_strings() -> None:
+    assert placeholders("SELECT a FROM b WHERE c = $1")
+    assert not placeholders("SELECT '$1', $a$ $1 $a$, \"$1\", x$1 -- $1")
 
 
 @given(st.lists(st.sampled_from(["SELECT ';'", 'UPDATE "a;b" SET c = 1', "DO $$;$$", "COMMIT /* ; */", "-- ;\nBEGIN"])))
