@@ -74,6 +74,7 @@ class Request:
     argv: tuple[str, ...] = ()
     mode: Mode = "race"
     replay: Replay | None = None  # of an exploration, the one schedule to carry out
+    timed: bool = True  # whether a race is followed by timing those it is usual to time
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +310,8 @@ def plan(request: Request) -> Campaign:
                     continue
                 subject = found[engine.name].on(label)
                 wrong = subject.expected(scenario) is not None
-                timed = bool(named) or scenario.mode == "explore" or name in scenario.timed.get(engine.name, ())
+                usual = bool(named) or name in scenario.timed.get(engine.name, ())
+                timed = scenario.mode == "explore" or (request.timed and usual)
                 load = _load(scenario, request, seed, timed=timed, options=OPTIONS.get(label, {}))
                 if wrong_load := scenario.check(load):
                     raise UsageError(f"{scenario.name} cannot be run like this: {wrong_load}")

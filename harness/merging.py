@@ -77,6 +77,7 @@ def _build(events: list[Path], statements: list[Path], pools: list[Path], scratc
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
         connection.execute(f"SET threads = {os.cpu_count() or 1}")
         connection.execute("SET enable_progress_bar = false")
+        connection.begin()  # and never committed: this database is scratch, and each commit would wait for the disk twice
         connection.execute("CREATE TABLE sources (filename VARCHAR, process VARCHAR)")
         connection.execute(
             "INSERT INTO sources SELECT unnest(?), unnest(?)", [list(inputs), [file.stem for file in inputs.values()]]

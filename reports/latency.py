@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from markupsafe import Markup
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from reports import wording
 from reports.comparison import MOST_DRAWN, called, value
@@ -60,6 +59,8 @@ def _title(database: str, reaches: Sequence[Reach]) -> str:
 
 
 def _draw(reaches: Sequence[Reach], name: str, title: str, told: str) -> Markup:
+    from matplotlib import ticker  # noqa: PLC0415  # half a second, which a page without plots does not pay
+
     height = _BELOW + _ROW * (len(reaches) + 0.4)
     with sheet((_WIDTH, height)) as figure:
         axes = figure.add_axes((0.03, _BELOW / height, 0.94, 1 - (_BELOW + 0.05) / height))
@@ -76,10 +77,10 @@ def _draw(reaches: Sequence[Reach], name: str, title: str, told: str) -> Markup:
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.yaxis.grid(visible=False)
-        axes.xaxis.set_major_locator(LogLocator(base=10))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: wording.number(at)))
+        axes.xaxis.set_major_locator(ticker.LogLocator(base=10))
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
+        axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+        axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda at, _: wording.number(at)))
         axes.set_xlabel("ms a claim: ● half within, ◆ 99 % within, | the slowest")
         axes.tick_params(length=0)
         return as_svg(figure, name, title, told)

@@ -12,16 +12,15 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-import matplotlib as mpl
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from reports.wording import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Drawn in stand-ins, replaced by the page's own colours afterwards.
 INK, MUTED, RULE, WARM, COOL = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -132,6 +131,10 @@ def draw(plot: Plot) -> Markup:
 @contextlib.contextmanager
 def sheet(inches: tuple[float, float]) -> Iterator[Figure]:
     """An empty figure of that size in the style of the page; draw on it and turn it into SVG before leaving."""
+    import matplotlib as mpl  # noqa: PLC0415  # half a second, which a page without plots does not pay
+    from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415  # as above
+    from matplotlib.figure import Figure  # noqa: PLC0415  # as above
+
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()  # whatever a matplotlibrc on this machine says
         mpl.rcParams.update(_STYLE)
@@ -194,12 +197,14 @@ def _labels(axes: Axes, lines: Sequence[Line]) -> None:
 
 
 def _scales(axes: Axes, plot: Plot) -> None:
+    from matplotlib import ticker  # noqa: PLC0415  # half a second, which a page without plots does not pay
+
     axes.set_xscale(plot.x_scale)
     axes.set_yscale(plot.y_scale)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_minor_locator(NullLocator())
-        axis.set_minor_formatter(NullFormatter())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+        axis.set_minor_locator(ticker.NullLocator())
+        axis.set_minor_formatter(ticker.NullFormatter())
+        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: number(value)))
     left, right = plot.widest or (
         min(x for line in plot.lines for x in line.x),
         max(x for line in plot.lines for x in line.x),
@@ -224,17 +229,17 @@ def _scales(axes: Axes, plot: Plot) -> None:
         )
     if plot.x_scale == "log":
         axes.set_xlim(left / 1.25, right * 1.25)
-        axes.xaxis.set_major_locator(LogLocator(base=10))
+        axes.xaxis.set_major_locator(ticker.LogLocator(base=10))
     else:
         edge = ((right - left) or 1.0) * 0.02
         axes.set_xlim(left - edge, right + edge)
-        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(6, steps=[1, 2, 5, 10]))
     if plot.y_scale == "log":
         axes.set_ylim(low / 2.4, high * 2.4)  # room for the labels
-        axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0,) if high / low > 30 else (1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_locator(ticker.LogLocator(base=10, subs=(1.0,) if high / low > 30 else (1.0, 2.0, 5.0)))
     else:
         axes.set_ylim(-0.02 * (high or 1.0), 1.08 * (high or 1.0))
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=plot.counted))
+        axes.yaxis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 5, 10], integer=plot.counted))
     if plot.ticks:
         axes.set_xticks([place for place, _ in plot.ticks], [name for _, name in plot.ticks])
     axes.set_xlabel(plot.x_label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,11 @@ from reports import wording
 
 def render(template: str, **facts: Any) -> str:
     """A page as HTML text: foreign text is escaped, and a fact the template lacks raises instead of vanishing."""
+    return _environment().get_template(template).render(**facts)
+
+
+@functools.cache  # it keeps the templates it has compiled
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=True,
@@ -37,7 +43,7 @@ def render(template: str, **facts: Any) -> str:
         "spread": _spread,
         "together": wording.together,
     }
-    return environment.get_template(template).render(**facts)
+    return environment
 
 
 def save(page: str, path: Path) -> Path:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Once
 
 METHODS = {
     "__init__": "(self, url): pass",
@@ -188,22 +190,16 @@ def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    status, _, said = contend(
-        "run",
-        "claim-race",
-        "--system",
-        "reference:update-returning",
-        "--database",
-        "sqlite",
-        "--workers",
-        2,
-        "--jobs",
-        50,
-        cwd=tmp_path,
-    )
-    assert status in (0, 2), said
-    return (tmp_path / "runs" / "latest").resolve()
+def bundle(once: Once, tmp_path: Path) -> Path:
+    """A copy of the bundle of a small run."""
+
+    def make(folder: Path) -> None:
+        words = ("--system", "reference:update-returning", "--database", "sqlite", "--workers", 2, "--jobs", 50)
+        status, _, said = contend("run", "claim-race", *words, cwd=folder)
+        assert status in (0, 2), said
+
+    ran = (once("bad-input", make) / "runs" / "latest").resolve()
+    return Path(shutil.copytree(ran, tmp_path / "runs" / ran.name, symlinks=True))
 
 
 def test_a_damaged_bundle_is_refused_in_one_sentence(bundle: Path, tmp_path: Path) -> None:

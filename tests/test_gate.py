@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from conftest import Once
 
 from contend.cli import run_command_line
 
@@ -52,22 +54,22 @@ Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(once: Once) -> Runs:
     """Run a queue under the name mine.py:Mine, once for each source and arguments; give the bundle's folder."""
-    made: dict[tuple[str, ...], Path] = {}
 
     def run(source: str = RIGHT, *arguments: str) -> Path:
         arguments = arguments or ("claim-race", "claim-batch")
-        if (source, *arguments) not in made:
-            folder = tmp_path_factory.mktemp("gate")
+
+        def make(folder: Path) -> None:
             (folder / "mine.py").write_text(source)
             command = [sys.executable, "-m", "contend", "run", *arguments, "--system", "mine.py:Mine", "--seed", "7"]
             done = subprocess.run(
                 [*command, "--database", "sqlite"], cwd=folder, capture_output=True, text=True, check=False
             )
             assert done.returncode in (0, 1), done.stderr
-            made[source, *arguments] = (folder / "runs" / "latest").resolve()
-        return made[source, *arguments]
+
+        name = hashlib.sha256(repr((source, *arguments)).encode()).hexdigest()[:16]
+        return (once(f"gate-{name}", make) / "runs" / "latest").resolve()
 
     return run
 

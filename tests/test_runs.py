@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 import contend
+from contend.campaign import Request, execute
 from harness.bundle import Bundle
 from harness.databases import redis_server
 from harness.errors import UsageError
@@ -345,12 +346,15 @@ def test_every_defect_of_reports_c_and_d_is_caught_by_its_own_invariant(database
     mine = {name: d for name, d in DEFECTS.items() if set(d.caught_by) & set(CASES) and not d.by_luck}
     for scenario in CASES:
         provoked = [name for name, defect in mine.items() if scenario in defect.caught_by]
-        named = [word for name in provoked for word in ("--system", f"defect:{name}")]
-        status, document, said = contend_run("run", scenario, *named, "--database", database, "--json", cwd=tmp_path)
-        assert status == 1, said
-        for result in document["results"]:
-            name = result["system"].removeprefix("defect:")
-            assert mine[name].caught_by[scenario] in broken(result), (scenario, name, result["reasons"])
+        systems = tuple(f"defect:{name}" for name in provoked)
+        campaign, _, verdict = execute(Request((scenario,), systems, (database,), out=tmp_path, timed=False))
+        assert verdict == "fail"
+        assert {result.case.subject.name for result in campaign.results} == {
+            name for name in systems if database in DEFECTS[name.removeprefix("defect:")].systems
+        }
+        for result in campaign.results:
+            name = result.case.subject.name.removeprefix("defect:")
+            assert mine[name].caught_by[scenario] in broken(dict(result.document)), (scenario, name, result.ruling)
 
 
 def test_a_replay_line_carries_the_options_it_was_run_with(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 import yaml
+from conftest import Once
 
 from harness.invariants import judging
 from scenarios.catalogue import SCENARIOS
@@ -70,11 +71,12 @@ def test_no_document_speaks_of_invariants_that_do_not_exist() -> None:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("docs")
-    command = [sys.executable, "-m", "contend", "run", "claim-race", "--database", "sqlite", "--system"]
-    subprocess.run([*command, "reference:select-then-update"], cwd=folder, check=False, capture_output=True)
-    (result,) = (folder / "runs" / "latest" / "results").iterdir()
+def place(once: Once) -> Path:
+    def make(folder: Path) -> None:
+        command = [sys.executable, "-m", "contend", "run", "claim-race", "--database", "sqlite", "--system"]
+        subprocess.run([*command, "reference:select-then-update"], cwd=folder, check=False, capture_output=True)
+
+    (result,) = (once("documents", make) / "runs" / "latest" / "results").iterdir()
     return result
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import chromium
 import pytest
+from conftest import Once
 from synthetic_bundle import (
     BATCHES,
     Json,
@@ -83,9 +85,10 @@ def page_of(folder: Path, results: list[dict[str, Any]] | None = None, verdict: 
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Page:
+def whole(once: Once) -> Page:
     """The page of roughly what a default run leaves."""
-    return page_of(tmp_path_factory.mktemp("bundle") / "20261122-194900")
+    folder = once("default-run", lambda folder: write_page(write(folder / "20261122-194900")))
+    return Page((folder / "20261122-194900" / "report.html").read_text(encoding="utf-8"))
 
 
 # --- what it says --------------------------------------------------------------------------------------------------
@@ -778,7 +781,7 @@ def test_foreign_text_is_isolated_from_the_direction_of_the_text_around_it(tmp_p
 
 
 def test_the_page_goes_into_the_bundle_or_where_it_is_asked_for(tmp_path: Path) -> None:
-    folder = write(tmp_path / "b")
+    folder = write(tmp_path / "b", [result("mine.py:Queue")])
     assert write_page(folder) == folder / "report.html"
     assert write_page(folder, tmp_path / "mine.html") == tmp_path / "mine.html"
     assert (tmp_path / "mine.html").read_bytes() == (folder / "report.html").read_bytes()
@@ -786,13 +789,13 @@ def test_the_page_goes_into_the_bundle_or_where_it_is_asked_for(tmp_path: Path) 
 
 
 def test_a_page_that_cannot_be_written_is_said_in_one_sentence(tmp_path: Path) -> None:
-    folder = write(tmp_path / "b")
+    folder = write(tmp_path / "b", [result("mine.py:Queue")])
     with pytest.raises(OutputUnwritable, match=r"nowhere.*--out"):
         write_page(folder, tmp_path / "nowhere" / "page.html")
 
 
 def test_a_full_disk_leaves_the_page_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = write(tmp_path / "b")
+    folder = write(tmp_path / "b", [result("mine.py:Queue")])
     before = write_page(folder).read_bytes()
 
     def fill_up(path: Path, data: bytes) -> int:
@@ -810,13 +813,21 @@ def test_a_full_disk_leaves_the_page_that_was_there(tmp_path: Path, monkeypatch:
 # --- in a browser --------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[chromium.Browser]:
+    with chromium.started() as browser:
+        yield browser
+
+
 @pytest.mark.skipif(chromium.FOUND is None, reason="needs Chromium to lay the page out")
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("content", ["default run", "endless words"])
-def test_the_page_never_scrolls_sideways(tmp_path: Path, width: int, content: str) -> None:
+def test_the_page_never_scrolls_sideways(
+    whole: Page, browser: chromium.Browser, tmp_path: Path, width: int, content: str
+) -> None:
     """The page is laid out in a frame of that width; every fold is opened, so that what it hides is measured too."""
-    results = catalogue() if content == "default run" else hostile("W" * 400)
-    seen = chromium.look_at(write_page(write(tmp_path / "b", results)).read_text(encoding="utf-8"), width)
+    page = whole if content == "default run" else page_of(tmp_path / "b", hostile("W" * 400))
+    seen = browser.look_at(page.source, width)
     assert seen.elements > 500
     assert seen.width == seen.scrolls <= width
     assert seen.unseen == 0, "text that was meant to be read has no width"

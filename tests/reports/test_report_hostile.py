@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import chromium
 import pytest
+from conftest import Once
 from synthetic_bundle import loaded, write
 from test_page import HOSTILE, Page, hostile, hostile_exploration
 
@@ -68,24 +70,27 @@ class Queue:
 """
 
 
-@pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of a real run of that queue, from a file whose name is an attack as well."""
-    folder = tmp_path_factory.mktemp("attacked")
+def attacked(folder: Path) -> Path:
+    """Make the bundle of a real run of that queue, from a file whose name is an attack as well."""
     file = folder / "<img src=x onerror=alert(1)>.py"
     file.write_text(QUEUE, encoding="utf-8")
-    outcome = contend.race(f"{file}:Queue", workers=3, jobs=60, batch=4, seed=7, out=folder / "runs")
+    outcome = contend.race(f"{file}:Queue", workers=3, jobs=60, batch=4, seed=7, out=folder / "real")
     assert outcome.verdict == "fail"
     assert {"no-double-claim", "lock-errors"} <= {finding["invariant"] for finding in outcome.findings}
     return Path(outcome.document["bundle"])
 
 
 @pytest.fixture(scope="module")
-def pages(attacked: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def pages(once: Once) -> dict[str, str]:
     """Every kind of page, of what was really run and of bundles in which all that can be is hostile."""
-    folder = tmp_path_factory.mktemp("pages")
+    return {path.stem: path.read_text(encoding="utf-8") for path in once("hostile", written).glob("*.html")}
+
+
+def written(folder: Path) -> None:
+    """Write every kind of page into a folder."""
+    real = attacked(folder)
     runs = folder / "runs"
-    shutil.copytree(attacked, runs / attacked.name, symlinks=True)
+    shutil.copytree(real, runs / real.name, symlinks=True)
     for n, text in enumerate((HOSTILE[0], HOSTILE[7], HOSTILE[4])):
         worst = [*hostile(text), loaded(text, text, failures=40, verdict="fail", late=text)]
         made = {"created": f"2026-11-0{n + 1}T10:00:00Z"} if n else {"created": HOSTILE[0]}
@@ -102,17 +107,17 @@ def pages(attacked: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     write(runs / "explored", explored, "fail", created="2026-11-09T10:00:00Z")
     (runs / "cut").mkdir()
     (runs / "cut" / "bundle.json").write_text("{<script>")
-    written = {
-        "real": write_page(attacked),
+    for name, path in {
+        "real": write_page(real),
         "report": write_page(runs / "hostile-0"),
         "long": write_page(runs / "hostile-1"),
         "turned round": write_page(runs / "hostile-2"),
         "explored": write_page(runs / "explored"),
-        "comparison": write_difference(attacked, runs / "hostile-0"),
+        "comparison": write_difference(real, runs / "hostile-0"),
         "compared": write_difference(runs / "hostile-1", runs / "hostile-2"),
         "history": write_history(runs),
-    }
-    return {name: path.read_text(encoding="utf-8") for name, path in written.items()}
+    }.items():
+        shutil.copyfile(path, folder / f"{name}.html")
 
 
 NAMES = ("real", "report", "long", "turned round", "explored", "comparison", "compared", "history")
@@ -160,17 +165,23 @@ def test_what_an_explored_system_said_is_there_to_be_read(pages: dict[str, str])
             assert said in words
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[chromium.Browser]:
+    with chromium.started() as browser:
+        yield browser
+
+
 @in_a_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("name", NAMES)
 def test_in_a_browser_it_is_quiet_and_as_wide_as_the_screen(
-    pages: dict[str, str], name: str, width: int, scheme: Literal["light", "dark"]
+    pages: dict[str, str], browser: chromium.Browser, name: str, width: int, scheme: Literal["light", "dark"]
 ) -> None:
     """The pictures stay in build/pages, which git ignores."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     shot = PICTURES / f"{name.replace(' ', '-')}-{width}-{scheme}.png"
-    seen = chromium.look_at(pages[name], width, scheme, shot)
+    seen = browser.look_at(pages[name], width, scheme, shot)
     assert seen.console == ()
     assert seen.title != "ran"
     assert "contend" in seen.title
@@ -181,9 +192,9 @@ def test_in_a_browser_it_is_quiet_and_as_wide_as_the_screen(
 
 
 @in_a_browser
-def test_the_browser_would_have_told() -> None:
+def test_the_browser_would_have_told(browser: chromium.Browser) -> None:
     """The same look at a page that does what must not happen."""
-    seen = chromium.look_at(
+    seen = browser.look_at(
         "<title>contend</title><p style='width:900px'>wide</p><script>document.title='ran';console.error('ran')</script>",
         360,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Once
 from synthetic_bundle import Json, batches, result, write
 from test_page import Page
 
@@ -23,14 +24,15 @@ Change = Callable[[Json], object]
 
 
 @pytest.fixture(scope="module")
-def raced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def raced(once: Once) -> Path:
     """A real run: a race of the reference queue on SQLite, and its control."""
-    out = tmp_path_factory.mktemp("runs")
-    outcome = contend.race(
-        "reference:update-returning", scenario="claim-batch", workers=1, jobs=60, batch=20, seed=7, out=out
-    )
-    outcome.assert_passed()
-    return Path(outcome.document["bundle"])
+
+    def make(folder: Path) -> None:
+        contend.race(
+            "reference:update-returning", scenario="claim-batch", workers=1, jobs=60, batch=20, seed=7, out=folder
+        ).assert_passed()
+
+    return (once("report-runs", make) / "latest").resolve()
 
 
 def changed(bundle: Path, to: Path, change: Change = lambda _: None, **about: Any) -> Path:
