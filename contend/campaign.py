@@ -29,7 +29,7 @@ from harness.runners.explore import Replay
 from harness.runners.load import Crowd
 from harness.scenario import Load, Mode, Profile, Scenario
 from harness.verdict import Evidence, Verdict, merge
-from scenarios import catalogue, systems
+from scenarios import catalogue, systems, zoo
 from scenarios.explorations import EXPLORATIONS
 
 WITNESS: Final[Mapping[str, str]] = {"sqlite": "sqlite-trace", "postgres": "wire"}
@@ -285,9 +285,11 @@ def machine() -> dict[str, Any]:
 
 def plan(request: Request) -> Campaign:
     """Join scenarios, systems and databases into cases, before anything is started. Raises `UsageError` for what cannot be."""
-    chosen = [catalogue.find(name, request.mode) for name in request.scenarios or catalogue.SCENARIOS]
+    collected = zoo.COLLECTION in request.scenarios
+    asked = tuple(name for name in request.scenarios if name != zoo.COLLECTION)
+    chosen = [catalogue.find(name, request.mode) for name in asked or (() if collected else catalogue.SCENARIOS)]
     if request.mode == "race" and (not request.scenarios or request.profile == "full"):
-        names = request.scenarios or tuple(EXPLORATIONS)
+        names = asked if request.scenarios else tuple(EXPLORATIONS)
         chosen += [EXPLORATIONS[name] for name in names if name in EXPLORATIONS]
     named = {name: systems.find(name) for name in request.systems}
     subjects = named or systems.catalogue_order()
@@ -297,6 +299,8 @@ def plan(request: Request) -> Campaign:
     cases: list[Case] = []
     skipped: list[Skipped] = []
     for label, engine in engines.items():
+        if collected and label not in more:
+            cases += _zoo(request, seed, engine.name, label)
         for scenario in chosen:
             if label in more and scenario.mode != "explore":
                 continue
@@ -318,6 +322,30 @@ def plan(request: Request) -> Campaign:
                 role: Role = "control" if wrong and not named else "subject"
                 cases.append(Case(scenario, subject, engine.name, label, load, request.profile, role))
     return Campaign(request, seed, cases, skipped, engines)
+
+
+def _zoo(request: Request, seed: int, database: str, label: str) -> Iterator[Case]:
+    """Each defect under what provokes it, and the right way of doing the same under the very same."""
+    seen: set[tuple[str, str, str]] = set()
+    for name, provocation in zoo.PROVOCATIONS.items():
+        found = systems.find(f"defect:{name}").get(database)
+        if found is None or (request.systems and found.name not in request.systems):
+            continue
+        scenario = catalogue.find(provocation.scenario, provocation.mode)
+        load = scenario.loads["quick"]
+        load = replace(
+            load,
+            seed=seed,
+            timed=False,
+            batch=provocation.batch or load.batch,
+            options={**load.options, **provocation.options, **request.options},
+        )
+        role: Role = "subject" if request.systems else "control"
+        yield Case(scenario, found, database, label, load, request.profile, role)
+        right = provocation.right(database)
+        if right and not request.systems and (key := (right, scenario.name, repr((scenario.mode, load)))) not in seen:
+            seen.add(key)
+            yield Case(scenario, systems.find(right)[database], database, label, load, request.profile)
 
 
 def label_of(spec: str) -> str:

@@ -367,7 +367,7 @@ def schedules_covered(series: Mapping[str, Any]) -> dict[str, Any]:
             "exhausted": explored["exhausted"],
             **({"saved": stands_for - explored["schedules"]} if stands_for else {}),
             **({"preemptions": below - 1} if below else {}),
-            **({"crash_points": explored["crash_points"]} if explored["crash_points"] else {}),
+            **({"crash_points": explored["crash_points"]} if explored.get("crash_points") else {}),
             **(
                 {"depth": explored["random"][-1]["depth"], "found_with": round(explored["random"][-1]["found_with"], 6)}
                 if explored["random"]

@@ -107,8 +107,7 @@ class Queue(ABC):
         """Hand at most `limit` ready jobs to `worker`: larger priority first, then the older. Empty: there was none."""
         if limit < 1:
             raise ValueError(f"A claim of {limit} jobs was asked for; ask for at least 1.")
-        best_first = sorted(self._take(worker, limit), key=lambda row: (-row[0], row[1]))
-        claims = [Claim(job, token, attempt) for _, job, token, attempt in best_first]
+        claims = self._in_order(self._take(worker, limit))
         self._held.update((claim.job, claim.token) for claim in claims)
         return claims
 
@@ -284,6 +283,11 @@ class Queue(ABC):
         if errors:
             raise SweepIncomplete(recovered, errors) from stopped_by
         return recovered
+
+    def _in_order(self, rows: Iterable[Row]) -> list[Claim]:
+        """Make claims of what `_take` gave, the best job first: neither engine promises an order of RETURNING."""
+        best_first = sorted(rows, key=lambda row: (-row[0], row[1]))
+        return [Claim(job, token, attempt) for _, job, token, attempt in best_first]
 
     @abstractmethod
     def _take(self, worker: str, limit: int) -> Iterable[Row]:

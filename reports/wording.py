@@ -465,6 +465,9 @@ _SENTENCES: Final[Mapping[str, Callable[[Facts], str]]] = {
         "{process} was told that the queue is empty while job {job} was free; it had been waiting for {waiting_ns}."
     ),
     "claim-order": _claim_order,
+    "single-owner": lambda _: (
+        "{taker} was handed job {job} although {owner} owned it: the lease had {left_ns} to run, and nobody had ended it."
+    ),
     "terminal-once": lambda _: (
         "Job {job} was completed by {earlier_process} and, {apart_ns} later, by {process}, and both were accepted."
     ),

@@ -28,12 +28,12 @@ N_PLUS_1 = f"""{RIGHT}
     def _take(self, worker, limit):
         with self._writing():
             jobs = self._run("select_ready", limit=limit)
-            return [row for job, _ in jobs for row in self._run("take_by_id", worker=worker, job=job)]
+            return [row for job, _ in jobs for row in self._mark("take_by_id", worker, job=job)]
 """
 LOCK_DROPPED = f"""{RIGHT}
     def _take(self, worker, limit):
         return [row for job, _ in self._run("select_ready", limit=limit)
-                for row in self._run("take_by_id", worker=worker, job=job)]
+                for row in self._mark("take_by_id", worker, job=job)]
 """
 ONE_MORE = f"""{RIGHT}
     def _take(self, worker, limit):

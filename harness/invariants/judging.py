@@ -38,6 +38,7 @@ NAMES: Final[tuple[str, ...]] = (
     "batch-limit",
     "no-false-empty",
     "claim-order",
+    "single-owner",
     "terminal-once",
     "attempts-counted",
     "fenced-completion",

@@ -6,21 +6,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from reference_impl import ways
+from reference_impl import postgres, sqlite, ways
+from reference_impl.defects.advisory_lock_stale import PostgresAdvisoryLockStale
+from reference_impl.defects.attempt_miscount import PostgresAttemptMiscount, SqliteAttemptMiscount
 from reference_impl.defects.batch_deadlock import PostgresBatchDeadlock
+from reference_impl.defects.claimed_not_running import PostgresClaimedNotRunning, SqliteClaimedNotRunning
 from reference_impl.defects.delete_unguarded import PostgresDeleteUnguarded, SqliteDeleteUnguarded
+from reference_impl.defects.fetchone_returning import SqliteFetchoneReturning
+from reference_impl.defects.filter_after_limit import PostgresFilterAfterLimit, SqliteFilterAfterLimit
+from reference_impl.defects.guarded_subquery import PostgresGuardedSubquery, SqliteGuardedSubquery
+from reference_impl.defects.immediate_in_name import SqliteImmediateInName
 from reference_impl.defects.loop_delete import PostgresLoopDelete, SqliteLoopDelete
+from reference_impl.defects.no_recovery import PostgresNoRecovery, SqliteNoRecovery
 from reference_impl.defects.partial_submit import PostgresPartialSubmit, SqlitePartialSubmit
 from reference_impl.defects.pool_hog import PostgresPoolHog, SqlitePoolHog
+from reference_impl.defects.pop_and_delete import PostgresPopAndDelete, SqlitePopAndDelete
 from reference_impl.defects.progress_lost_final import PostgresLostFinal, SqliteLostFinal
 from reference_impl.defects.progress_lost_update import PostgresLostUpdate, SqliteLostUpdate
 from reference_impl.defects.progress_stale_overwrite import PostgresStaleOverwrite, SqliteStaleOverwrite
 from reference_impl.defects.progress_throttled_too_long import PostgresThrottledTooLong, SqliteThrottledTooLong
+from reference_impl.defects.rescue_finished import PostgresRescueFinished, SqliteRescueFinished
+from reference_impl.defects.reused_token import PostgresReusedToken, SqliteReusedToken
 from reference_impl.defects.silent_single_worker import SilentSingleWorker
+from reference_impl.defects.skip_locked_serializable import PostgresSkipLockedSerializable
+from reference_impl.defects.stale_candidate import PostgresStaleCandidate
 from reference_impl.defects.state_only_fence import PostgresStateOnlyFence, SqliteStateOnlyFence
 from reference_impl.defects.too_many_variables import PostgresTooManyVariables, SqliteTooManyVariables
 from reference_impl.defects.torn_status import PostgresTornStatus, SqliteTornStatus
 from reference_impl.defects.unfenced_completion import PostgresUnfencedCompletion, SqliteUnfencedCompletion
+from reference_impl.defects.unordered_returning import PostgresUnorderedReturning, SqliteUnorderedReturning
+from reference_impl.defects.wrong_clock import PostgresWrongClock, SqliteWrongClock
 from reference_impl.queue import Queue
 
 
@@ -45,6 +60,146 @@ def _both(sqlite: type[Queue], postgres: type[Queue]) -> dict[str, type[Queue]]:
 
 
 _TABLE: Final = (
+    Defect(
+        "select-then-update",
+        _both(sqlite.SelectThenUpdate, postgres.SelectThenUpdate),
+        bug="Reads ids, later updates by id only.",
+        seen_in="Cloacina, django-q#213, payload#13549",
+        caught_by={"claim-race": "no-double-claim"},
+    ),
+    Defect(
+        "scalar-subquery",
+        {"postgres": postgres.ScalarSubquery},
+        bug="The guard stands only inside an unlocked sub-select.",
+        seen_in="goqite, rtcstats#336",
+        caught_by={"claim-race": "no-double-claim"},
+    ),
+    Defect(
+        "stale-candidate",
+        {"postgres": PostgresStaleCandidate},
+        bug="The outer UPDATE does not look again at a candidate chosen earlier.",
+        seen_in="awa#134",
+        caught_by={"claim-race": "no-double-claim"},
+    ),
+    Defect(
+        "immediate-in-name",
+        {"sqlite": SqliteImmediateInName},
+        bug='`isolation_level="IMMEDIATE"`, and the SELECT outside.',
+        seen_in="huey#123, dbos#564",
+        caught_by={"claim-race": "no-double-claim"},
+    ),
+    Defect(
+        "deferred-upgrade",
+        {"sqlite": sqlite.DeferredBatch},
+        bug="Reads, then writes, inside a plain BEGIN.",
+        seen_in="Cloacina T-0622, jentic-one#529",
+        caught_by={"claim-race": "lock-errors"},
+    ),
+    Defect(
+        "in-subquery-limit",
+        {"postgres": postgres.InSubqueryLimit},
+        bug="`IN (… LIMIT n FOR UPDATE SKIP LOCKED)` locks more than n.",
+        seen_in="delayed_job_active_record#177, odd-jobs#115",
+        caught_by={"claim-race": "batch-limit"},
+    ),
+    Defect(
+        "guarded-subquery",
+        _both(SqliteGuardedSubquery, PostgresGuardedSubquery),
+        bug="The loser returns nothing while work remains.",
+        seen_in="huey#253, nanoclaw#3329",
+        caught_by={"claim-race": "no-false-empty"},
+    ),
+    Defect(
+        "unordered-returning",
+        _both(SqliteUnorderedReturning, PostgresUnorderedReturning),
+        bug="RETURNING is taken for ORDER BY.",
+        seen_in="pgmq, Oban (by reading)",
+        caught_by={"claim-race": "claim-order"},
+    ),
+    Defect(
+        "filter-after-limit",
+        _both(SqliteFilterAfterLimit, PostgresFilterAfterLimit),
+        bug="What may be claimed is asked after LIMIT: head-of-line blocking.",
+        seen_in="pg-boss#756, procrastinate#1599",
+        caught_by={"claim-race": "no-false-empty"},
+    ),
+    Defect(
+        "fetchone-returning",
+        {"sqlite": SqliteFetchoneReturning},
+        bug="An unfinished RETURNING holds the write lock.",
+        seen_in="a shape we reproduced",
+        caught_by={"claim-race": "lock-errors"},
+    ),
+    Defect(
+        "advisory-lock-stale",
+        {"postgres": PostgresAdvisoryLockStale},
+        bug="The lock is taken on a job that is finished already.",
+        seen_in="Que, GoodJob#1113",
+        caught_by={"claim-recovery": "terminal-once"},
+    ),
+    Defect(
+        "loop-update",
+        _both(sqlite.CompareAndSet, postgres.SelectThenUpdate),
+        bug="1 + N statements a claim.",
+        seen_in="Cloacina T-0055",
+        caught_by={"claim-batch": "statement-budget"},
+    ),
+    Defect(
+        "skip-locked-serializable",
+        {"postgres": PostgresSkipLockedSerializable},
+        bug="40001 is taken for “no job”.",
+        seen_in="Couchers#9439",
+        caught_by={"claim-race": "no-false-empty"},
+    ),
+    Defect(
+        "reused-token",
+        _both(SqliteReusedToken, PostgresReusedToken),
+        bug="The fence is the worker's name.",
+        seen_in="aegra#547, bull#308",
+        caught_by={"claim-recovery": "fenced-completion"},
+    ),
+    Defect(
+        "rescue-finished",
+        _both(SqliteRescueFinished, PostgresRescueFinished),
+        bug="The sweep overwrites a finished job.",
+        seen_in="River#1302, solid_queue#589, rq#2424",
+        caught_by={"claim-recovery": "terminal-once"},
+    ),
+    Defect(
+        "claimed-not-running",
+        _both(SqliteClaimedNotRunning, PostgresClaimedNotRunning),
+        bug="A window that no sweep sees.",
+        seen_in="Cloacina T-0914, aegra#547",
+        caught_by={"claim-race": "no-lost-job"},
+    ),
+    Defect(
+        "no-recovery",
+        _both(SqliteNoRecovery, PostgresNoRecovery),
+        bug="A killed worker's job stays claimed for ever.",
+        seen_in="django-tasks#46, kombu",
+        caught_by={"claim-race": "no-lost-job"},
+    ),
+    Defect(
+        "wrong-clock",
+        _both(SqliteWrongClock, PostgresWrongClock),
+        bug="Stale by when it was claimed, not by its heartbeat.",
+        seen_in="procrastinate#1300, celery#5935",
+        caught_by={"claim-recovery": "single-owner"},
+    ),
+    Defect(
+        "pop-and-delete",
+        _both(SqlitePopAndDelete, PostgresPopAndDelete),
+        bug="Deleted on claim: lost when its worker dies.",
+        seen_in="huey#253",
+        caught_by={"claim-race": "no-lost-job"},
+    ),
+    Defect(
+        "attempt-miscount",
+        _both(SqliteAttemptMiscount, PostgresAttemptMiscount),
+        bug="Attempts are not the executions begun.",
+        seen_in="pg-boss, Oban#652",
+        caught_by={"claim-recovery": "attempts-counted"},
+    ),
     Defect(
         "silent-single-worker",
         {"sqlite": SilentSingleWorker},

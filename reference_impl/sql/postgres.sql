@@ -456,3 +456,99 @@ SELECT progress FROM board
 -- name: write_board
 -- WRONG after a read of its own: whatever others wrote since is gone.
 UPDATE board SET progress = %(board)s::text
+
+-- name: complete_by_name
+-- WRONG where workers share a name: finishes what this name holds, whichever claim of it that is.
+UPDATE jobs SET status = 'done', due_at = NULL
+FROM json_array_elements(%(handles)s::json) AS handle (pair)
+WHERE jobs.id = (handle.pair ->> 0)::bigint AND jobs.status = 'running' AND jobs.worker = 'host'
+RETURNING jobs.id, 1
+
+-- name: take_candidates
+-- WRONG: the candidates are chosen without a lock, and joined by their ids alone.
+WITH candidate AS MATERIALIZED (
+  SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT %(limit)s::bigint
+)
+UPDATE jobs SET
+  status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1,
+  due_at = clock_timestamp() + %(lease)s::interval, progress = NULL
+FROM candidate
+WHERE jobs.id = candidate.id
+RETURNING jobs.priority, jobs.id, jobs.token, jobs.attempt
+
+-- name: take_guarded_subquery
+-- WRONG: who had to wait for a row checks it again and finds it taken, and has nothing to go on to.
+UPDATE jobs SET
+  status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1,
+  due_at = clock_timestamp() + %(lease)s::interval, progress = NULL
+WHERE status = 'ready' AND id = ANY (ARRAY(
+  SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT %(limit)s::bigint
+))
+RETURNING priority, id, token, attempt
+
+-- name: take_of_first
+-- WRONG: looks at the first jobs alone, ready or not.
+WITH first AS (
+  SELECT id FROM jobs WHERE status <> 'done' ORDER BY priority DESC, id LIMIT %(limit)s::bigint FOR UPDATE
+)
+UPDATE jobs SET
+  status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1,
+  due_at = clock_timestamp() + %(lease)s::interval, progress = NULL
+FROM first
+WHERE jobs.id = first.id AND jobs.status = 'ready'
+RETURNING jobs.priority, jobs.id, jobs.token, jobs.attempt
+
+-- name: try_advisory_lock
+-- A job's own lock, until the transaction ends.
+SELECT pg_try_advisory_xact_lock(%(job)s::bigint)
+
+-- name: take_if_not_running
+-- WRONG of a job that may have been finished since it was seen.
+UPDATE jobs SET
+  status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1,
+  due_at = clock_timestamp() + %(lease)s::interval, progress = NULL
+WHERE id = %(job)s::bigint AND status <> 'running'
+RETURNING priority, id, token, attempt
+
+-- name: set_repeatable_read
+-- One snapshot for the whole transaction.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ
+
+-- name: take_without_lease
+-- WRONG: a job that is running and never due.
+WITH candidate AS (
+  SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT %(limit)s::bigint FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs SET status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1, progress = NULL
+FROM candidate
+WHERE jobs.id = candidate.id
+RETURNING jobs.priority, jobs.id, jobs.token, jobs.attempt
+
+-- name: start_lease
+-- The lease that belongs to it.
+UPDATE jobs SET due_at = clock_timestamp() + %(lease)s::interval WHERE id = %(job)s::bigint
+
+-- name: touch
+-- Which claims of a JSON array of [job, token] are still their jobs' last ones.
+SELECT jobs.id, jobs.token
+FROM jobs
+JOIN json_array_elements(%(handles)s::json) AS handle (pair)
+  ON jobs.id = (handle.pair ->> 0)::bigint AND jobs.token = (handle.pair ->> 1)::bigint
+WHERE jobs.status = 'running'
+
+-- name: pop
+-- WRONG unless it is declared: a job is gone once it is claimed.
+WITH candidate AS (
+  SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT %(limit)s::bigint FOR UPDATE SKIP LOCKED
+)
+DELETE FROM jobs USING candidate WHERE jobs.id = candidate.id
+RETURNING jobs.priority, jobs.id, jobs.token + 1, jobs.attempt + 1
+
+-- name: make_ready
+-- WRONG: makes a job ready whatever it has become.
+UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL WHERE id = %(job)s::bigint
+
+-- name: sweep_miscounting
+-- WRONG: makes what is due ready, and takes its attempt back.
+UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL, attempt = attempt - 1
+WHERE status = 'running' AND due_at <= now()

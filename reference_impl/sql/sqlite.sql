@@ -311,3 +311,55 @@ SELECT progress FROM board
 -- name: write_board
 -- WRONG after a read of its own: whatever others wrote since is gone.
 UPDATE board SET progress = :board
+
+-- name: complete_by_name
+-- WRONG where workers share a name: finishes what this name holds, whichever claim of it that is.
+UPDATE jobs SET status = 'done', due_at = NULL
+WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:handles)) AND status = 'running' AND worker = 'host'
+RETURNING id, 1
+
+-- name: take_of
+-- Marks what is still ready of the jobs of a JSON array of ids as running.
+UPDATE jobs SET
+  status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1,
+  due_at = julianday('now', :lease), progress = NULL
+WHERE id IN (SELECT value FROM json_each(:jobs)) AND status = 'ready'
+RETURNING priority, id, token, attempt
+
+-- name: take_of_first
+-- WRONG: looks at the first jobs alone, ready or not.
+UPDATE jobs SET
+  status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1,
+  due_at = julianday('now', :lease), progress = NULL
+WHERE id IN (SELECT id FROM jobs WHERE status <> 'done' ORDER BY priority DESC, id LIMIT :limit) AND status = 'ready'
+RETURNING priority, id, token, attempt
+
+-- name: take_without_lease
+-- WRONG: a job that is running and never due.
+UPDATE jobs SET status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1, progress = NULL
+WHERE id IN (SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT :limit)
+RETURNING priority, id, token, attempt
+
+-- name: start_lease
+-- The lease that belongs to it.
+UPDATE jobs SET due_at = julianday('now', :lease) WHERE id = :job
+
+-- name: touch
+-- Which claims of a JSON array of [job, token] are still their jobs' last ones.
+SELECT id, token FROM jobs
+WHERE status = 'running'
+  AND (id, token) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:handles))
+
+-- name: pop
+-- WRONG unless it is declared: a job is gone once it is claimed.
+DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE status = 'ready' ORDER BY priority DESC, id LIMIT :limit)
+RETURNING priority, id, token + 1, attempt + 1
+
+-- name: make_ready
+-- WRONG: makes a job ready whatever it has become.
+UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL WHERE id = :job
+
+-- name: sweep_miscounting
+-- WRONG: makes what is due ready, and takes its attempt back.
+UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL, attempt = attempt - 1
+WHERE status = 'running' AND due_at <= julianday('now')

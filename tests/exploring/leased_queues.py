@@ -68,9 +68,9 @@ class ByOwnClock(Leased):
 
 
 class BySlowOwnClock(ByOwnClock):
-    """The same, and nobody can wait for it."""
+    """The same, and nobody waits for so long."""
 
-    lease_seconds: ClassVar[float] = 30.0
+    lease_seconds: ClassVar[float] = 2.5
 
 
 class Forgetful(Leased):
@@ -157,5 +157,5 @@ class OnPostgres(Leased):
 class ByKeyword(OnPostgres):
     """Right, by what no function stands in for."""
 
-    lease_seconds: ClassVar[float] = 0.3
+    lease_seconds: ClassVar[float] = 0.15
     clock: ClassVar[str] = "CURRENT_TIMESTAMP"

@@ -196,6 +196,30 @@ def no_double_claim(h: Small) -> set[Key]:
     return found
 
 
+def single_owner(h: Small) -> set[Key]:
+    lease = h.context["lease_ns"]
+    if lease is None:
+        return set()
+    found: set[Key] = set()
+    claims = h.handles("claim", "ok")
+    for job in {c.job for c in claims} - h.reused:
+        mine = sorted((c for c in claims if c.job == job), key=lambda c: (c.by.done, c.by.number, c.position))
+        for a, b in pairwise(mine):
+            ends = [x for x in h.handles("complete", "ok", "info", accepted=True) if x.job == job]
+            ends += [x for x in h.handles("fail", "ok", "info", accepted=True) if x.job == job]
+            own = any(x.by.worker == a.by.worker and a.by.done <= x.by.start < b.by.done for x in ends)
+            done = any(x.by.op.kind == "complete" and x.by.outcome == "ok" and x.by.done <= b.by.start for x in ends)
+            beats = [
+                x for x in h.handles("heartbeat", "ok", accepted=True) if x.job == job and x.by.worker == a.by.worker
+            ]
+            since = max(
+                [a.by.start, *(x.by.start for x in beats if a.by.done <= x.by.start and x.by.done <= b.by.start)]
+            )
+            if a.by != b.by and not own and not done and h.died(a.by.worker) > b.by.done and since + lease > b.by.done:
+                found.add((frozenset({a.by.number, b.by.number}), job))
+    return found
+
+
 def _may_follow(h: Small, a: Handle, b: Handle) -> bool:
     def of_holder(handles: list[Handle]) -> list[Handle]:
         return [x for x in handles if x.job == a.job and x.by.worker == a.by.worker]
@@ -473,6 +497,7 @@ MODELS: dict[str, Callable[[Small], set[Key]]] = {
         batch_limit,
         no_false_empty,
         claim_order,
+        single_owner,
         terminal_once,
         attempts_counted,
         fenced_completion,

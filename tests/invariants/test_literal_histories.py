@@ -93,6 +93,17 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             {},
         ),
     ],
+    "single-owner": [
+        ("its lease could have run out", ops(claim("w0", 10, 20, 7), claim("w1", 100, 110, 7)), {"lease_ns": 100}),
+        (
+            "its last heartbeat was long ago",
+            ops(claim("w0", 10, 20, 7), Op("w0", "heartbeat", 50, 60, jobs=(7,)), claim("w1", 140, 150, 7)),
+            {"lease_ns": 100},
+        ),
+        ("given back", ops(claim("w0", 10, 20, 7), fail("w0", 30, 40, 7), claim("w1", 50, 60, 7)), {"lease_ns": 100}),
+        ("finished", ops(claim("w0", 10, 20, 7), complete("w0", 30, 40, 7), claim("w1", 50, 60, 7)), {"lease_ns": 100}),
+        ("killed", ops(claim("w0", 10, 20, 7), kill(30, 31, "w0"), claim("w1", 50, 60, 7)), {"lease_ns": 100}),
+    ],
     "no-lost-job": [
         ("all finished", ops(ENQUEUED, claim("w0", 10, 20, 7, 8), complete("w0", 30, 40, 7, 8), DRAINED), {}),
         (
@@ -397,6 +408,29 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             {},
             (1, 3),
             {},
+        ),
+    ],
+    "single-owner": [
+        (
+            "claimed in the middle of another's lease",
+            ops(claim("w0", 10, 20, 7), claim("w1", 50, 60, 7)),
+            {"lease_ns": 100},
+            (1, 2),
+            {"job": 7, "owner": "w0", "taker": "w1", "left_ns": 50},
+        ),
+        (
+            "claimed by the start of the lease, which a heartbeat had extended, of a system that may hand a job out twice",
+            ops(claim("w0", 10, 20, 7), Op("w0", "heartbeat", 90, 95, jobs=(7,)), claim("w1", 120, 130, 7)),
+            {"lease_ns": 100, "semantics": "at-least-once"},
+            (1, 3),
+            {"job": 7, "left_ns": 60},
+        ),
+        (
+            "somebody else gave it back",
+            ops(claim("w0", 10, 20, 7), fail("w2", 30, 40, 7), claim("w1", 50, 60, 7)),
+            {"lease_ns": 100},
+            (1, 3),
+            {"job": 7},
         ),
     ],
     "no-lost-job": [

@@ -1,0 +1,92 @@
+"""The zoo: what provokes each defect, and the right way of doing the same, which the same provocation must leave in peace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from harness.scenario import Mode
+
+COLLECTION: Final = "zoo"  # what `contend run` calls it
+_CLAIMING: Final = {"sqlite": "reference:immediate-batch", "postgres": "reference:skip-locked-cte"}
+
+
+def _both(system: str) -> dict[str, str]:
+    return {"sqlite": system, "postgres": system}
+
+
+# The right way of doing what a scenario is about.
+RIGHT: Final[Mapping[str, Mapping[str, str]]] = {
+    "claim-race": _CLAIMING,
+    "claim-batch": _CLAIMING,
+    "claim-recovery": _CLAIMING,
+    "worker-guard": {"sqlite": "reference:single-worker"},
+    "progress-updates": _both("reference:batched"),
+    "pool-pressure": _both("reference:batched"),
+    "bulk-delete": _both("reference:delete-many"),
+    "cleanup-churn": _both("reference:delete-many"),
+    "atomic-submit": _both("reference:submit-run"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Provocation:
+    """The scenario a defect shows itself in, how it is driven, and with what: as far as it is said, else as the scenario has it."""
+
+    scenario: str
+    mode: Mode = "explore"
+    batch: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def right(self, database: str) -> str | None:
+        """The right way of doing the same on a database; None where there is none."""
+        return RIGHT[self.scenario].get(database)
+
+
+def _raced(scenario: str) -> Provocation:
+    return Provocation(scenario, "race")
+
+
+_CRASH: Final = {"crash": True, "lease_seconds": 0.5}  # a lease that is waited for once, where nobody recovers
+_CLAIMS: Final = Provocation("claim-race")
+_CLAIMS_OF_ONE: Final = Provocation("claim-race", batch=1)
+_RESCUES: Final = Provocation("claim-recovery", batch=1)
+_DEATHS: Final = Provocation("claim-race", batch=1, options=_CRASH)
+PROVOCATIONS: Final[Mapping[str, Provocation]] = {
+    "select-then-update": _CLAIMS,
+    "scalar-subquery": _CLAIMS_OF_ONE,
+    "stale-candidate": _CLAIMS_OF_ONE,
+    "immediate-in-name": _CLAIMS,
+    "deferred-upgrade": _CLAIMS,
+    "in-subquery-limit": _CLAIMS,
+    "guarded-subquery": _CLAIMS_OF_ONE,
+    "unordered-returning": _CLAIMS,
+    "filter-after-limit": _CLAIMS_OF_ONE,
+    "fetchone-returning": Provocation("claim-race", batch=1, options={"patience_seconds": 0.0}),
+    "advisory-lock-stale": _RESCUES,
+    "loop-update": _raced("claim-batch"),
+    "skip-locked-serializable": _CLAIMS_OF_ONE,
+    "reused-token": _RESCUES,
+    "rescue-finished": _RESCUES,
+    "claimed-not-running": _DEATHS,
+    "no-recovery": _DEATHS,
+    "wrong-clock": _RESCUES,
+    "pop-and-delete": _DEATHS,
+    "attempt-miscount": _RESCUES,
+    "silent-single-worker": Provocation("worker-guard"),
+    "progress-per-step": _raced("progress-updates"),
+    "progress-stale-overwrite": Provocation("progress-updates"),
+    "progress-lost-update": Provocation("progress-updates"),
+    "progress-lost-final": _raced("progress-updates"),
+    "progress-throttled-too-long": _raced("progress-updates"),
+    "pool-hog": _raced("pool-pressure"),
+    "loop-delete": _raced("bulk-delete"),
+    "delete-unguarded": Provocation("cleanup-churn"),
+    "too-many-variables": _raced("bulk-delete"),
+    "partial-submit": Provocation("atomic-submit"),
+    "torn-status": Provocation("atomic-submit"),
+    "unfenced-completion": _RESCUES,
+    "state-only-fence": _RESCUES,
+    "batch-deadlock": Provocation("claim-race"),
+}
