@@ -357,8 +357,9 @@ def _shown(scenario: Scenario, name: str, found: Mapping[str, Subject], database
     """Whether a system belongs to what the catalogue shows in a scenario; asked for by name, any can be run in any."""
     if quick and scenario.quick is not None and name not in scenario.quick.get(database, ()):
         return False
+    certain = ("race",) if scenario.mode == "race" else ("race", "explore")
     return any(
-        (not subject.about or scenario.name in subject.about) and not (subject.by_luck and scenario.mode == "race")
+        (not subject.about or scenario.name in subject.about) and subject.certain in certain
         for subject in found.values()
     )
 

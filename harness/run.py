@@ -41,7 +41,7 @@ class Subject:
     `caught_by` maps a scenario to the invariant that must catch a system known to be wrong in it; empty for one that is right, or
     of which nothing is known (`known` false). `about` names the scenarios a system is there to show; in others it runs when asked for.
     `at_level` replaces parts of `caught_by` on a database of that name, for another isolation level than the system was made for. A
-    wrong one that a race catches only `by_luck` is shown where it is explored.
+    wrong one is shown only where it is `certain` to be caught: in every race, in explorations, or only by what provokes it in the zoo.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Subject:
     caught_by: Mapping[str, str] | None = None
     at_level: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     story: str = ""
-    by_luck: bool = False
+    certain: Literal["race", "explore", "zoo"] = "race"
 
     def on(self, engine: str) -> Subject:
         """The system as it is on a database of that name."""

@@ -27,6 +27,7 @@ from reports.readers import readers
 from reports.saved import Finding, Operation, Process, Result, Run, Schedule, load
 from reports.scaling import scaling
 from reports.timeline import Timeline, lay_out
+from reports.zoo import clean, kills
 
 # What is shown at most, so that a page stays small; what is left out is counted on the page and kept in the run.
 MOST_FINDINGS: Final = 3  # of one result
@@ -88,6 +89,8 @@ def render(run: Run) -> str:
         interleavings=any(each.interleaving for each in shown),
         outcomes=outcomes(run.results),
         anomalies=anomalies(run.results),
+        kills=kills(run.results),
+        right=clean(run.results),
         loads=loads(run.results),
         prices=prices(run.results),
         progress=progress(run.results),

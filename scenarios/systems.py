@@ -25,11 +25,11 @@ def _builtin() -> dict[str, dict[str, Subject]]:
     """Name → database → subject, for all that ships with us."""
     rows = [
         *(
-            (f"reference:{s.name}", s.systems, s.about, s.caught_by, s.story, s.at_level, False)
+            (f"reference:{s.name}", s.systems, s.about, s.caught_by, s.story, s.at_level, "race")
             for s in STRATEGIES.values()
         ),
         *(
-            (f"defect:{d.name}", d.systems, tuple(d.caught_by), d.caught_by, d.bug, {}, d.by_luck)
+            (f"defect:{d.name}", d.systems, tuple(d.caught_by), d.caught_by, d.bug, {}, d.certain)
             for d in DEFECTS.values()
         ),
     ]
@@ -44,11 +44,11 @@ def _builtin() -> dict[str, dict[str, Subject]]:
                 caught_by=caught_by,
                 at_level={f"{database}-{level}": {"claim-race": by} for level, by in at_level.items()},
                 story=story,
-                by_luck=by_luck,
+                certain=certain,
             )
             for database, system in classes.items()
         }
-        for name, classes, about, caught_by, story, at_level, by_luck in rows
+        for name, classes, about, caught_by, story, at_level, certain in rows
     }
 
 

@@ -73,7 +73,8 @@ def test_the_fixed_names_of_scenarios_and_systems_are_there() -> None:
 
 
 def test_every_invariant_is_judged_by_some_scenario() -> None:
-    assert {name for scenario in SCENARIOS.values() for name in scenario.invariants} == set(judging.NAMES)
+    every = (*SCENARIOS.values(), *EXPLORATIONS.values())
+    assert {name for scenario in every for name in scenario.invariants} == set(judging.NAMES)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from reference_impl import postgres, sqlite, ways
 from reference_impl.defects.advisory_lock_stale import PostgresAdvisoryLockStale
@@ -38,13 +38,15 @@ from reference_impl.defects.unordered_returning import PostgresUnorderedReturnin
 from reference_impl.defects.wrong_clock import PostgresWrongClock, SqliteWrongClock
 from reference_impl.queue import Queue
 
+Certain = Literal["race", "explore", "zoo"]
+
 
 @dataclass(frozen=True, slots=True)
 class Defect:
     """A broken variant: its class for each database it exists on, the bug, where it was seen, and what must catch it.
 
-    `caught_by` has the name of the invariant that must catch it for each scenario that provokes it, the main one first. `by_luck`: a race
-    catches it now and then only, an exploration always.
+    `caught_by` has the name of the invariant that must catch it for each scenario that provokes it, the main one first. `certain`: it is
+    caught for certain in every race, in explorations only, or only by what provokes it in the zoo.
     """
 
     name: str
@@ -52,7 +54,7 @@ class Defect:
     bug: str
     seen_in: str
     caught_by: Mapping[str, str]
-    by_luck: bool = False
+    certain: Certain = "race"
 
 
 def _both(sqlite: type[Queue], postgres: type[Queue]) -> dict[str, type[Queue]]:
@@ -66,6 +68,7 @@ _TABLE: Final = (
         bug="Reads ids, later updates by id only.",
         seen_in="Cloacina, django-q#213, payload#13549",
         caught_by={"claim-race": "no-double-claim"},
+        certain="zoo",
     ),
     Defect(
         "scalar-subquery",
@@ -73,6 +76,7 @@ _TABLE: Final = (
         bug="The guard stands only inside an unlocked sub-select.",
         seen_in="goqite, rtcstats#336",
         caught_by={"claim-race": "no-double-claim"},
+        certain="zoo",
     ),
     Defect(
         "stale-candidate",
@@ -80,6 +84,7 @@ _TABLE: Final = (
         bug="The outer UPDATE does not look again at a candidate chosen earlier.",
         seen_in="awa#134",
         caught_by={"claim-race": "no-double-claim"},
+        certain="zoo",
     ),
     Defect(
         "immediate-in-name",
@@ -87,6 +92,7 @@ _TABLE: Final = (
         bug='`isolation_level="IMMEDIATE"`, and the SELECT outside.',
         seen_in="huey#123, dbos#564",
         caught_by={"claim-race": "no-double-claim"},
+        certain="zoo",
     ),
     Defect(
         "deferred-upgrade",
@@ -94,6 +100,7 @@ _TABLE: Final = (
         bug="Reads, then writes, inside a plain BEGIN.",
         seen_in="Cloacina T-0622, jentic-one#529",
         caught_by={"claim-race": "lock-errors"},
+        certain="zoo",
     ),
     Defect(
         "in-subquery-limit",
@@ -101,6 +108,7 @@ _TABLE: Final = (
         bug="`IN (… LIMIT n FOR UPDATE SKIP LOCKED)` locks more than n.",
         seen_in="delayed_job_active_record#177, odd-jobs#115",
         caught_by={"claim-race": "batch-limit"},
+        certain="zoo",
     ),
     Defect(
         "guarded-subquery",
@@ -108,6 +116,7 @@ _TABLE: Final = (
         bug="The loser returns nothing while work remains.",
         seen_in="huey#253, nanoclaw#3329",
         caught_by={"claim-race": "no-false-empty"},
+        certain="zoo",
     ),
     Defect(
         "unordered-returning",
@@ -115,6 +124,7 @@ _TABLE: Final = (
         bug="RETURNING is taken for ORDER BY.",
         seen_in="pgmq, Oban (by reading)",
         caught_by={"claim-race": "claim-order"},
+        certain="zoo",
     ),
     Defect(
         "filter-after-limit",
@@ -122,6 +132,7 @@ _TABLE: Final = (
         bug="What may be claimed is asked after LIMIT: head-of-line blocking.",
         seen_in="pg-boss#756, procrastinate#1599",
         caught_by={"claim-race": "no-false-empty"},
+        certain="zoo",
     ),
     Defect(
         "fetchone-returning",
@@ -129,6 +140,7 @@ _TABLE: Final = (
         bug="An unfinished RETURNING holds the write lock.",
         seen_in="a shape we reproduced",
         caught_by={"claim-race": "lock-errors"},
+        certain="zoo",
     ),
     Defect(
         "advisory-lock-stale",
@@ -136,6 +148,7 @@ _TABLE: Final = (
         bug="The lock is taken on a job that is finished already.",
         seen_in="Que, GoodJob#1113",
         caught_by={"claim-recovery": "terminal-once"},
+        certain="zoo",
     ),
     Defect(
         "loop-update",
@@ -143,6 +156,7 @@ _TABLE: Final = (
         bug="1 + N statements a claim.",
         seen_in="Cloacina T-0055",
         caught_by={"claim-batch": "statement-budget"},
+        certain="zoo",
     ),
     Defect(
         "skip-locked-serializable",
@@ -150,6 +164,7 @@ _TABLE: Final = (
         bug="40001 is taken for “no job”.",
         seen_in="Couchers#9439",
         caught_by={"claim-race": "no-false-empty"},
+        certain="zoo",
     ),
     Defect(
         "reused-token",
@@ -157,6 +172,7 @@ _TABLE: Final = (
         bug="The fence is the worker's name.",
         seen_in="aegra#547, bull#308",
         caught_by={"claim-recovery": "fenced-completion"},
+        certain="zoo",
     ),
     Defect(
         "rescue-finished",
@@ -164,6 +180,7 @@ _TABLE: Final = (
         bug="The sweep overwrites a finished job.",
         seen_in="River#1302, solid_queue#589, rq#2424",
         caught_by={"claim-recovery": "terminal-once"},
+        certain="zoo",
     ),
     Defect(
         "claimed-not-running",
@@ -171,6 +188,7 @@ _TABLE: Final = (
         bug="A window that no sweep sees.",
         seen_in="Cloacina T-0914, aegra#547",
         caught_by={"claim-race": "no-lost-job"},
+        certain="zoo",
     ),
     Defect(
         "no-recovery",
@@ -178,6 +196,7 @@ _TABLE: Final = (
         bug="A killed worker's job stays claimed for ever.",
         seen_in="django-tasks#46, kombu",
         caught_by={"claim-race": "no-lost-job"},
+        certain="zoo",
     ),
     Defect(
         "wrong-clock",
@@ -185,6 +204,7 @@ _TABLE: Final = (
         bug="Stale by when it was claimed, not by its heartbeat.",
         seen_in="procrastinate#1300, celery#5935",
         caught_by={"claim-recovery": "single-owner"},
+        certain="zoo",
     ),
     Defect(
         "pop-and-delete",
@@ -192,6 +212,7 @@ _TABLE: Final = (
         bug="Deleted on claim: lost when its worker dies.",
         seen_in="huey#253",
         caught_by={"claim-race": "no-lost-job"},
+        certain="zoo",
     ),
     Defect(
         "attempt-miscount",
@@ -199,6 +220,7 @@ _TABLE: Final = (
         bug="Attempts are not the executions begun.",
         seen_in="pg-boss, Oban#652",
         caught_by={"claim-recovery": "attempts-counted"},
+        certain="zoo",
     ),
     Defect(
         "silent-single-worker",
@@ -241,7 +263,7 @@ _TABLE: Final = (
         bug="All progress is in one document that is read, changed and written back.",
         seen_in="antenna#1337",
         caught_by={"progress-updates": "progress-monotonic"},
-        by_luck=True,
+        certain="explore",
     ),
     Defect(
         "progress-throttled-too-long",
@@ -291,6 +313,7 @@ _TABLE: Final = (
         bug="Completes by id only, whosever the job is now.",
         seen_in="Cloacina T-0481, dbos#773",
         caught_by={"claim-recovery": "fenced-completion"},
+        certain="zoo",
     ),
     Defect(
         "state-only-fence",
@@ -298,13 +321,14 @@ _TABLE: Final = (
         bug="Completes what is running, though it is the successor's attempt.",
         seen_in="River, pg-boss (by reading)",
         caught_by={"claim-recovery": "fenced-completion"},
+        certain="zoo",
     ),
     Defect(
         "torn-status",
         _both(SqliteTornStatus, PostgresTornStatus),
         bug="Runs and jobs are read at two moments, so that a job stands there without its run.",
         seen_in="the shape of hero_proc#129's status handler",
-        caught_by={"cleanup-churn": "submit-atomic"},
+        caught_by={"cleanup-churn": "submit-atomic", "atomic-submit": "submit-atomic"},
     ),
 )
 DEFECTS: Final[Mapping[str, Defect]] = {defect.name: defect for defect in _TABLE}
