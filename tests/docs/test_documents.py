@@ -14,6 +14,7 @@ import yaml
 from conftest import Once
 
 from harness.invariants import judging
+from reference_impl.defects import DEFECTS
 from scenarios.catalogue import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ def test_every_room_of_the_engine_is_in_whats_here() -> None:
 
 
 def test_no_document_speaks_of_invariants_that_do_not_exist() -> None:
-    known = {*judging.NAMES, *SCENARIOS}
+    known = {*judging.NAMES, *SCENARIOS, *DEFECTS}
     for page in PAGES:
         for name in re.findall(
             r"`((?:no|claim|lock|batch|every|witness|worker|statement)-[a-z-]+)`", page.read_text(encoding="utf-8")
