@@ -43,7 +43,7 @@ from harness.witnesses.wire import DECLINED, Address, Upstream
 if TYPE_CHECKING:
     import psycopg
 
-FIRST_PROBE_SECONDS: Final = 0.0004  # after a statement was let on: most have been answered by then
+FIRST_PROBE_SECONDS: Final = 0.0003  # after a statement was let on: most have been answered by then
 LONGEST_PROBE_SECONDS: Final = 0.005  # between two questions who is blocked
 SEND_SECONDS: Final = 10.0
 FUNCTION_CALL: Final = "function call"  # what has no text is called
@@ -290,7 +290,7 @@ class _OnTheWire:
                     found[asked[pid].process] = [
                         owners.get(blocker, f"another connection (pid {blocker})") for blocker in sorted(set(blockers))
                     ]
-        self._gap = min(2 * self._gap, LONGEST_PROBE_SECONDS)
+        self._gap = min(1.5 * self._gap, LONGEST_PROBE_SECONDS)
         self._probe_at = time.monotonic() + self._gap
         return found
 

@@ -8,6 +8,7 @@ the queue, and the invariants judge all schedules together.
 from __future__ import annotations
 
 import contextlib
+import select
 import signal
 import threading
 import time
@@ -39,6 +40,8 @@ OUTCOMES_KEPT: Final = 50
 REPEATS: Final = 10  # of a schedule before it is reported
 FIRST_LOOK_SECONDS: Final = 0.2  # after the search began; then at ever longer intervals
 DEPTHS: Final = (2, 3)  # of bugs looked for at random, where there are too many schedules for all
+COARSE_SECONDS: Final = 0.01  # epoll counts in whole milliseconds, select(2) in microseconds
+MOST_FILES: Final = 1024  # that select(2) knows
 REPLACE_SECONDS: Final = 30.0  # within which a process that was killed has been started anew
 KILLED: Final[list[Any]] = ["killed", "info", [], None, ""]  # in the place of a worker's answers
 SAID: Final[Mapping[Crash, str]] = {
@@ -612,6 +615,9 @@ class Workers:
         while not events and time.perf_counter() < until:
             events = self._selector.select(0)
         if not events:
+            if due is not None and due < COARSE_SECONDS and self._selector.fileno() < MOST_FILES:
+                select.select([self._selector.fileno()], [], [], due)
+                due = 0.0
             events = self._selector.select(left if due is None else min(left, due))
         for key, _ in events:
             key.data()
