@@ -329,6 +329,7 @@ _TABLE: Final = (
         bug="Runs and jobs are read at two moments, so that a job stands there without its run.",
         seen_in="the shape of hero_proc#129's status handler",
         caught_by={"cleanup-churn": "submit-atomic", "atomic-submit": "submit-atomic"},
+        certain="explore",
     ),
 )
 DEFECTS: Final[Mapping[str, Defect]] = {defect.name: defect for defect in _TABLE}

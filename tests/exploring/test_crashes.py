@@ -81,6 +81,7 @@ def test_a_lost_answer_is_of_unknown_outcome_and_what_it_did_is_recovered(tmp_pa
     assert lost[0] > 0
 
 
+@pytest.mark.full
 def test_reduction_loses_no_outcome_of_a_crash(tmp_path: Path) -> None:
     def outcomes(*words: object) -> set[str]:
         status, result, said = crash("reference:update-returning", *words, cwd=tmp_path)
@@ -98,6 +99,7 @@ def test_a_lease_by_a_clock_that_cannot_be_moved_nor_waited_for_is_said(tmp_path
     assert any("lease of 2.5 s" in reason and "lease_seconds=1" in reason for reason in result["reasons"])
 
 
+@pytest.mark.full
 def test_a_lease_by_a_keyword_of_postgres_is_waited_for(tmp_path: Path) -> None:
     status, result, said = crash("ByKeyword", "--database", "postgres", cwd=tmp_path)
     assert status == 0, said

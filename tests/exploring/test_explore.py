@@ -314,9 +314,13 @@ def test_a_finding_of_a_race_has_no_schedule_to_replay(tmp_path: Path) -> None:
     assert (done.returncode, "comes of no exploration" in done.stderr) == (254, True)
 
 
-def test_an_exploration_that_is_interrupted_keeps_what_it_found_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("--crash",)])
+def test_an_exploration_that_is_interrupted_keeps_what_it_found_and_leaves_nothing(
+    more: tuple[str, ...], tmp_path: Path
+) -> None:
+    words = ["claim-race", "--system", f"{QUEUES}:Naive", "--workers", "4", "--batch", "4", *more]
     running = subprocess.Popen(
-        [*COMMAND, "explore", "claim-race", "--system", f"{QUEUES}:Naive", "--workers", "4", "--batch", "4", "--json"],
+        [*COMMAND, "explore", *words, "--json"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip  # as a user would write it
     assert running.stderr is not None

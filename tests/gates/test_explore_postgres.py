@@ -101,6 +101,7 @@ def test_a_thread_that_goes_on_when_all_have_ended_is_inconclusive(
     assert "went on using the database after its last operation" in " ".join(result["reasons"])
 
 
+@pytest.mark.full
 def test_statements_about_different_tables_are_tried_in_one_order_and_no_outcome_is_lost(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:

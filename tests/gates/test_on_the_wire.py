@@ -746,11 +746,11 @@ def test_encryption_is_declined_and_a_query_can_be_cancelled(url: str, explorer:
 
 def test_a_role_that_may_not_say_how_soon_a_deadlock_is_looked_for_is_held_all_the_same(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("DROP ROLE IF EXISTS modest")
-        connection.execute("CREATE ROLE modest LOGIN PASSWORD 'p'")
-        connection.execute("GRANT ALL ON t TO modest; GRANT ALL ON SCHEMA public TO modest")
-    modest = psycopg.conninfo.conninfo_to_dict(url)
-    with WireGate().guard(f"postgresql://modest:p@127.0.0.1:{modest['port']}/{modest['dbname']}", ["w0"]) as gate:
+        connection.execute("DROP ROLE IF EXISTS humble")
+        connection.execute("CREATE ROLE humble LOGIN PASSWORD 'p'")
+        connection.execute("GRANT ALL ON t TO humble; GRANT ALL ON SCHEMA public TO humble")
+    humble = psycopg.conninfo.conninfo_to_dict(url)
+    with WireGate().guard(f"postgresql://humble:p@127.0.0.1:{humble['port']}/{humble['dbname']}", ["w0"]) as gate:
         explorer = Explorer(gate)
         gate.turn(on=True)
         assert explorer.all_of("w0", autocommit("UPDATE t SET n = 1"))[0] == WRITE

@@ -754,6 +754,18 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
 }
 
 UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
+    "single-owner": [
+        (
+            "the id was given to two jobs",
+            ops(
+                Op("setup", "enqueue", 0, 5, jobs=(7,)),
+                claim("w0", 10, 20, 7),
+                Op("setup", "enqueue", 30, 35, jobs=(7,)),
+                claim("w1", 40, 50, 7),
+            ),
+            {"lease_ns": 100},
+        ),
+    ],
     "no-double-claim": [
         (
             "the id was given to two jobs",
@@ -890,6 +902,7 @@ UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
 
 NOT_APPLICABLE: list[tuple[str, History, dict[str, object]]] = [
     ("no-double-claim", ops(claim("w0", 10, 20, 7), claim("w1", 30, 40, 7)), {"semantics": "at-least-once"}),
+    ("single-owner", ops(claim("w0", 10, 20, 7), claim("w1", 30, 40, 7)), {}),
     ("claim-order", ops(ENQUEUED, claim("w0", 10, 20, 8), claim("w1", 30, 40, 7)), {"ordered": False}),
     ("attempts-counted", ops(claim("w0", 10, 20, 7)), {}),
     ("fenced-completion", ops(claim("w0", 10, 20, 7), complete("w0", 30, 40, 7)), {}),
@@ -951,7 +964,7 @@ def test_what_nobody_can_tell_is_undecidable_with_a_reason(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_empty_history_is_undecidable(tmp_path: Path, name: str) -> None:
-    judgement = judge(tmp_path, name, History(), flush_interval_ns=1)
+    judgement = judge(tmp_path, name, History(), flush_interval_ns=1, lease_ns=1)
     assert judgement.state == "undecidable"
     if name == "reads-answered":  # any one of several kinds would do
         assert judgement.reason == "nothing was read"

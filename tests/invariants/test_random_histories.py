@@ -147,6 +147,7 @@ def key(finding: Finding) -> tuple[Any, ...]:
         "delete-one-transaction": finding.operations,
         "reads-answered": finding.operations,
         "no-double-claim": (frozenset(finding.operations), job),
+        "single-owner": (frozenset(finding.operations), job),
         "terminal-once": (frozenset(finding.operations), job),
         "no-lost-job": (job,),
         "every-worker-served": (finding.facts.get("process"),),
@@ -157,6 +158,7 @@ def key(finding: Finding) -> tuple[Any, ...]:
 
 
 WHOLE_KEYS = {  # a finding has all that a model says
+    "single-owner",
     "no-double-claim",
     "terminal-once",
     "no-lost-job",

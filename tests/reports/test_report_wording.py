@@ -133,6 +133,11 @@ SENTENCES: list[tuple[str, dict[str, Any], str]] = [
         "w2 was handed job 7 before job 5 in one answer, though the latter comes first.",
     ),
     (
+        "single-owner",
+        {"job": 7, "owner": "w0", "taker": "w1", "left_ns": 2_000_000_000, "operations": [8, 9]},
+        "w1 was handed job 7 although w0 owned it: the lease had 2 s to run, and nobody had ended it.",
+    ),
+    (
         "terminal-once",
         {"job": 7, "earlier_process": "w0", "process": "w1", "apart_ns": 2_000_000, "operations": [8, 9]},
         "Job 7 was completed by w0 and, 2 ms later, by w1, and both were accepted.",
