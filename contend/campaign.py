@@ -324,28 +324,27 @@ def plan(request: Request) -> Campaign:
     return Campaign(request, seed, cases, skipped, engines)
 
 
-def _zoo(request: Request, seed: int, database: str, label: str) -> Iterator[Case]:
+def _zoo(request: Request, seed: int, database: str, label: str) -> list[Case]:
     """Each defect under what provokes it, and the right way of doing the same under the very same."""
-    seen: set[tuple[str, str, str]] = set()
+    cases: list[Case] = []
+    role: Role = "subject" if request.systems else "control"
     for name, provocation in zoo.PROVOCATIONS.items():
         found = systems.find(f"defect:{name}").get(database)
         if found is None or (request.systems and found.name not in request.systems):
             continue
         scenario = catalogue.find(provocation.scenario, provocation.mode)
-        load = scenario.loads["quick"]
-        load = replace(
-            load,
-            seed=seed,
-            timed=False,
-            batch=provocation.batch or load.batch,
-            options={**load.options, **provocation.options, **request.options},
+        asked = replace(
+            request, profile="quick", mode=provocation.mode, workers=None, jobs=None, batch=provocation.batch
         )
-        role: Role = "subject" if request.systems else "control"
-        yield Case(scenario, found, database, label, load, request.profile, role)
+        options = {**OPTIONS.get(label, {}), **provocation.options}
+        load = _load(scenario, asked, seed, timed=False, options=options)
+        cases.append(Case(scenario, found.on(label), database, label, load, request.profile, role))
         right = provocation.right(database)
-        if right and not request.systems and (key := (right, scenario.name, repr((scenario.mode, load)))) not in seen:
-            seen.add(key)
-            yield Case(scenario, systems.find(right)[database], database, label, load, request.profile)
+        if right and not request.systems:
+            subject = systems.find(right)[database].on(label)
+            passing = Case(scenario, subject, database, label, load, request.profile)
+            cases += [] if passing in cases else [passing]
+    return cases
 
 
 def label_of(spec: str) -> str:

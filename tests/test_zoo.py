@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contend.campaign import Campaign, Request, execute
+from contend.campaign import Campaign, Request, execute, plan
 from reference_impl.defects import DEFECTS
 from reports.saved import load
 from reports.zoo import clean, kills, markdown
@@ -40,6 +40,20 @@ def test_every_defect_is_provoked_in_a_scenario_that_catches_it() -> None:
     for name, provocation in PROVOCATIONS.items():
         assert provocation.scenario in DEFECTS[name].caught_by, name
         assert provocation.mode == "race" or provocation.scenario in EXPLORATIONS, name
+
+
+def test_the_zoo_takes_a_database_as_every_other_run_does() -> None:
+    cases = plan(Request(("zoo",), (), ("sqlite-rollback",), seed=1)).cases
+    assert {case.load.options.get("journal_mode") for case in cases} == {"delete"}
+    right = [case.subject.name for case in cases if case.role == "subject"]
+    assert len(right) == len(
+        {
+            (case.subject.name, case.scenario.name, case.scenario.mode, repr(case.load))
+            for case in cases
+            if case.role == "subject"
+        }
+    )
+    assert right
 
 
 def test_a_few_of_the_zoo_are_caught_and_shown(tmp_path: Path) -> None:
