@@ -84,6 +84,13 @@ class Recorder:
         }
         self._write({"e": failure.outcome, "op": op, "t": self._now_ns(), "error": error})
 
+    @contextmanager
+    def harm(self, kind: str, process: str) -> Iterator[None]:
+        """Say that harm is done to a process, as an operation that names it, while the context lasts."""
+        op = self.invoke(kind, "main", jobs=[process], requested=1)
+        yield
+        self.ok(op, jobs=[process])
+
     def end(self, how: str = "done") -> None:
         """Say that the process ends as it meant to, and close the file."""
         self._write({"e": "end", "t": time.monotonic_ns(), "how": how})

@@ -28,7 +28,7 @@ from harness.protocols import Gate, Promise, Server, ServiceFactory, Witness
 from harness.runners.explore import Replay
 from harness.runners.load import USER_OPTIONS, Crowd
 from harness.runners.stage import open_stage
-from harness.scenario import Load, Profile, Scenario
+from harness.scenario import Load, Profile, Scenario, lease_of
 from harness.verdict import Evidence, Judgement, Ruling, Verdict, rule
 
 Role = Literal["subject", "control"]
@@ -205,7 +205,7 @@ def broken_so_far(case: Case, place: Path, excerpt: Path | None = None, only: st
 def context_of(case: Case, witness: Witness) -> dict[str, Any]:
     """What was promised and asked for: the `context` row that invariants read."""
     promise = case.subject.promise
-    lease = promise.lease_seconds and case.load.options.get("lease_seconds", promise.lease_seconds)
+    lease = lease_of(promise, case.load)
     return {
         "scenario": case.scenario.name,
         "system": case.subject.name,

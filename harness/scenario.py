@@ -32,6 +32,12 @@ class Load:
     options: Mapping[str, Any] = field(default_factory=dict)  # passed to a system whose constructor takes them
 
 
+def lease_of(promise: Promise, load: Load) -> float | None:
+    """For how many seconds a claim of this system holds in such a run: as its options say, else as it declares; None: no leases."""
+    declared = promise.lease_seconds
+    return None if declared is None else float(load.options.get("lease_seconds", declared))
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a program learns of one operation: its outcome and, when ok, the answer: handles of jobs, or another `value`."""

@@ -80,9 +80,8 @@ def _cell(result: Result, explored: Exploration) -> Cell:
     warnings = {judgement.invariant for judgement in result.judgements if judgement.severity == "warning"}
     broken = {f.invariant: f.schedules or 0 for f in result.findings if f.invariant not in warnings}
     order = [*(name for name in ANOMALIES if name in broken), *(name for name in broken if name not in ANOMALIES)]
-    tried = explored.schedules + sum(sample.schedules for sample in explored.random)
     shown = tuple((ANOMALIES.get(name, name), broken[name]) for name in order)
-    return Cell(tried, result.coverage.get("exhausted") is True, shown, explored.waited or 0)
+    return Cell(explored.tried, result.coverage.get("exhausted") is True, shown, explored.waited or 0)
 
 
 def markdown(matrix: Anomalies) -> str:

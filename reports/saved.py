@@ -316,6 +316,11 @@ class Exploration:
     seconds: float
     shown_seconds: float | None
 
+    @property
+    def tried(self) -> int:
+        """How many schedules were tried, in order and at random."""
+        return self.schedules + sum(each.schedules for each in self.random)
+
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:

@@ -61,7 +61,7 @@ def _after(result: Result) -> str:
     explored = result.exploration
     if explored is None:
         return "one race"
-    tried = wording.amount(explored.schedules + sum(each.schedules for each in explored.random), "schedule")
+    tried = wording.amount(explored.tried, "schedule")
     return tried if explored.shown_seconds is None else f"{tried}, {explored.shown_seconds:.1f} s"
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from harness.errors import RunAbandoned
 from harness.processes import opens
 from harness.protocols import JobId, Promise
-from harness.scenario import Cast, Client, Load, Part, Program, Scenario, Stage
+from harness.scenario import Cast, Client, Load, Part, Program, Scenario, Stage, lease_of
 from scenarios import programs
 from scenarios.atomic_submit import ATOMIC_SUBMIT, submit, try_to_submit
 from scenarios.claim_race import CLAIM_RACE
@@ -235,10 +235,9 @@ def submits(stage: Stage, setup: str) -> Cast:
 
 def lease_over(stage: Stage, setup: str) -> Wait | None:
     """How every lease comes to its end: None where the system has none. Raises `RunAbandoned` where nobody can wait for that."""
-    declared = stage.promise.lease_seconds
-    if declared is None or stage.promise.semantics == "at-most-once":
+    seconds = lease_of(stage.promise, stage.load)
+    if seconds is None or stage.promise.semantics == "at-most-once":
         return None
-    seconds = stage.load.options.get("lease_seconds", declared)
     moved = Wait(seconds + BEYOND_SECONDS, moved=True)
     ends = partial(stage.insist, setup, over, within=SETUP_SECONDS + seconds, phase="setup", lease_seconds=seconds)
     if ends(wait=moved):

@@ -167,7 +167,6 @@ class Workers:
         self._step_seconds = step_seconds
         self._clock = clock
         self._fate = fate
-
         self.unheld = ""  # why the database chose who of several went on; empty: it did not
         self._could_wake: Sequence[str] = ()
         self._still: set[str] = set()  # who waits, and goes on only when told to, whatever becomes of the lock
@@ -251,13 +250,11 @@ class Workers:
         ran = [Ran(*each) for each in told["ran"]]
         worker.ran += ran
         worker.first, worker.open = told["began"] or worker.first, told["open"]
-        idle = (
+        refused = (
             told["stop"] == "busy" and not ran
-        )  # it has but been refused: two that are would have each other try for ever
-        if not told["open"] and not idle:  # whatever it held, it holds no more: who was refused may try again
-            for other in self.workers:
-                if other.busy and other.state == "blocked" and other is not worker:
-                    other.state = "held"
+        )  # and nothing else: two that are would have each other try for ever
+        if not told["open"] and not refused:
+            self._holds_nothing(worker)
         match told["stop"]:
             case "operation":
                 self._holds(worker, told["kind"], "write", None, inside=True)
@@ -277,6 +274,12 @@ class Workers:
                     f"{worker.name} used the database from two threads at once. Contend can hold one statement of a process at a time: "
                     "let the system do without a thread of its own, or race it."
                 )
+
+    def _holds_nothing(self, worker: _Worker) -> None:
+        """Whatever a worker held, it holds no more: the others that were refused may try again."""
+        for other in self.workers:
+            if other.refused and other is not worker:
+                other.state = "held"
 
     def _holds(self, worker: _Worker, what: str, effect: Effect, reach: Reach, *, inside: bool) -> None:
         if worker.state == "held":
@@ -427,10 +430,10 @@ class Workers:
                 self._still = {*waiting}
             self.unheld = self._held.unheld
         step = self._let(worker, offer.worker) if offer.victim is None else self._befall(worker, offer, number)
-        if step is not None:
+        if step is not None and self._still:
             self._wake_the_only()
             return replace(step, ran=(*step.ran, *self._ran()))
-        return None
+        return step
 
     def _befall(self, worker: _Worker, offer: Offer, number: int | None) -> Step | None:
         """Have something befall a worker, until all others have stopped again; None where it was refused a lock instead."""
@@ -468,9 +471,7 @@ class Workers:
         worker.line.close()
         self._held.cut(worker.name)
         worker.state, worker.dead, worker.answers, worker.busy = "done", True, [KILLED], False
-        for other in self.workers:
-            if other.busy and other.state == "blocked":
-                other.state = "held"
+        self._holds_nothing(worker)
 
     def _replace(self, worker: _Worker) -> None:
         """Have a killed worker started anew, and wait until it has built its system."""
@@ -663,10 +664,9 @@ class Fate:
     def befell(self, kind: Literal["kill", "cut"], name: str) -> None:
         """Kill the process, if it is that, and write down what befell it."""
         self.nemesis.schedule = self.number
-        op = self.nemesis.invoke(kind, "main", jobs=[name], requested=1)
-        if kind == "kill":
-            self.kill(name)
-        self.nemesis.ok(op, jobs=[name])
+        with self.nemesis.harm(kind, name):
+            if kind == "kill":
+                self.kill(name)
         self.nemesis.schedule = 0
 
 
@@ -705,8 +705,8 @@ class Explored:
     )  # of each schedule that is not redundant, by number
     # What the workers' operations came to, but for the names of workers that run the same program → schedules that came to it.
     outcomes: Counter[bytes] = field(default_factory=Counter)
-    # What befell which worker before or after which of its own steps, counted from 1.
-    crash_points: set[tuple[int, str, int]] = field(default_factory=set)
+    # What befell which worker, and at which of its own steps, counted from 1.
+    crash_points: set[tuple[int, Crash, int]] = field(default_factory=set)
 
 
 class Look(Protocol):
@@ -762,6 +762,8 @@ class Explorer:
         self.warm_up()
         self._started = time.monotonic()
         self._look_at = self._started + FIRST_LOOK_SECONDS
+        if self.workers.crashes:
+            self.found.stands_for = None
         every = Exhaustive(reduced=reduced)
         self._try(every, until=self._started + SHARE_OF_ALL * budget_seconds, stop=stop_when_found)
         self.found.exhausted = every.left == 0 and not self.found.diverged
@@ -774,7 +776,7 @@ class Explorer:
                 share = SHARE_OF_ALL + (1 - SHARE_OF_ALL) * number / len(DEPTHS)
                 self._try(search, until=self._started + share * budget_seconds, stop=stop_when_found)
                 self.found.random.append({"depth": depth, "schedules": search.tried, "found_with": search.found_with})
-        if every.left or self.workers.crashes:
+        if every.left:
             self.found.stands_for = None
         self.found.seconds = time.monotonic() - self._started
         moved = {offer.process for chosen in self.found.chosen.values() for offer in chosen}
@@ -869,7 +871,7 @@ class Explorer:
         )
         found.outcomes[b"[" + b",".join(answers for _, answers in alike) + b"]"] += 1
         found.longest = max(found.longest, len(schedule.chosen))
-        if found.stands_for is not None and not self.workers.crashes:
+        if found.stands_for is not None:
             number = orders(schedule.chosen)
             found.stands_for = None if number is None else found.stands_for + number
 
@@ -909,12 +911,12 @@ class Explorer:
         ]
 
 
-def _crash_points(schedule: Schedule) -> Iterator[tuple[int, str, int]]:
+def _crash_points(schedule: Schedule) -> Iterator[tuple[int, Crash, int]]:
     """Give what befell a worker: which, what, and at which of its own steps, counted from 1."""
-    for place, offer in enumerate(schedule.chosen):
-        if offer.victim is not None:
-            before = sum(earlier.worker == offer.victim for earlier in schedule.chosen[:place])
-            yield offer.victim, next(said for said in SAID.values() if offer.what.startswith(said)), before + 1
+    chosen = [step for step in schedule.steps if not step.forced]
+    for place, step in enumerate(chosen):
+        if step.crash is not None:
+            yield step.worker, step.crash, 1 + sum(earlier.worker == step.worker for earlier in chosen[:place])
 
 
 def repeat(

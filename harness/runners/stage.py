@@ -345,10 +345,8 @@ class RealStage:
         return self._nemesis
 
     def _kill(self, name: str) -> None:
-        assert self._nemesis is not None  # noqa: S101  # made by `kill`
-        op = self._nemesis.invoke("kill", "main", jobs=[name], requested=1)
-        self.crew.kill(name)
-        self._nemesis.ok(op, jobs=[name])
+        with self._nemesis_at_work().harm("kill", name):
+            self.crew.kill(name)
 
     @contextlib.contextmanager
     def busy_writer(self, *, hold_seconds: float, pause_seconds: float) -> Iterator[None]:

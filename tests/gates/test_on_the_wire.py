@@ -165,15 +165,22 @@ def reset(url: str) -> None:
         connection.execute(TABLES)
 
 
-@pytest.fixture
-def explorer(url: str) -> Iterator[Explorer]:
-    with WireGate().guard(url, ["w0", "w1", "w2"]) as gate:
+@contextlib.contextmanager
+def exploring(url: str, *names: str) -> Iterator[Explorer]:
+    """An explorer of processes of these names, at a gate that turns."""
+    with WireGate().guard(url, names) as gate:
         explorer = Explorer(gate)
         gate.turn(on=True)
         yield explorer
         gate.turn(on=False)
         gate.close()  # type: ignore[attr-defined]  # lets whoever still waits go
         explorer.selector.close()
+
+
+@pytest.fixture
+def explorer(url: str) -> Iterator[Explorer]:
+    with exploring(url, "w0", "w1", "w2") as explorer:
+        yield explorer
 
 
 # One client: the same results and errors as without the gate, and the steps there should be.
@@ -997,13 +1004,8 @@ def plain(database: str) -> Iterator[Explorer]:
     reset(database)
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(PLAIN)
-    with WireGate().guard(database, ["w0"]) as gate:
-        explorer = Explorer(gate)
-        gate.turn(on=True)
+    with exploring(database, "w0") as explorer:
         yield explorer
-        gate.turn(on=False)
-        gate.close()  # type: ignore[attr-defined]  # lets whoever still waits go
-        explorer.selector.close()
 
 
 @pytest.mark.parametrize(
