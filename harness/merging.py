@@ -6,6 +6,7 @@ DuckDB does the work (`merging.sql`), streaming and spilling to disk, and notice
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
@@ -52,7 +53,8 @@ def merge(folder: Path) -> None:
     """Read `folder/events`, and `folder/witness` and `folder/pools` (may be absent), and write `folder/history/<table>.parquet`.
 
     An operation without a completion is `info`; a `fail` that committed a write is `info`; a torn last line is left out.
-    The tables appear all together or not at all, replacing earlier ones. Raises `HistoryDamaged`, naming file and line.
+    The tables appear all together or not at all, replacing earlier ones. Raises `HistoryDamaged`, naming file and line, and `OSError` where
+    they cannot be written.
     """
     events, statements, pools = (sorted((folder / name).glob("*.ndjson")) for name in ("events", "witness", "pools"))
     history = folder / "history"
@@ -63,6 +65,10 @@ def merge(folder: Path) -> None:
         except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
             _explain(events, statements, pools)
             raise HistoryDamaged(f"The history in {folder} cannot be read: {_first_line(error)}") from error
+        except duckdb.IOException as error:  # DuckDB has no number for it
+            full = os.strerror(errno.ENOSPC)
+            number, why = (errno.ENOSPC, full) if full in str(error) else (errno.EIO, _first_line(error))
+            raise OSError(number, why, str(history)) from error
         for table in TABLES:
             (Path(scratch) / f"{table}.parquet").replace(history / f"{table}.parquet")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +336,26 @@ def test_what_encloses_operations_owns_no_statement(kind: str, tmp_path: Path) -
     events = lines(CLAIM, enclosing, GOT | {"t": 20}, {"e": "ok", "op": 2, "t": 30})
     merge(write(tmp_path, {"w0": events}, witness=lines(seen("write", 15), seen("write", 25))))
     assert {s["started_ns"]: s["operation"] for s in rows(tmp_path, "statements")} == {15: 1, 25: None}
+
+
+WITHOUT_ROOM = """
+import resource, signal, sys
+from pathlib import Path
+from harness.merging import merge
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    merge(Path(sys.argv[1]))
+except OSError as error:
+    print(error.filename)
+"""
+
+
+def test_tables_that_cannot_be_written_are_an_error_of_the_file_system(tmp_path: Path) -> None:
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "w0.ndjson").write_text('{"e":"process","process":"w0","role":"worker","pid":1,"t":1}\n')
+    command = [sys.executable, "-c", WITHOUT_ROOM, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'history'}\n"), done.stderr
+    assert not list((tmp_path / "history").iterdir())
+    assert not list(tmp_path.glob(".merging-*"))
