@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import orjson
 
-from harness.clock import WorldClock
+from harness.clock import PythonClock, WorldClock
 from harness.errors import MalformedAnswer
 from harness.history import Phase
 from harness.outcome import Failure, classify
@@ -257,11 +257,14 @@ class RecordedSystem:
         tally: Any = None,
         notice: Callable[[str, int, Reply], None] | None = None,
         turnstile: Turnstile | None = None,
+        over: Any = None,
+        skew: PythonClock | None = None,
     ) -> None:
         """`build` makes the system in this process; `tally` is a shared counter of finished jobs; `notice` is told of each call.
 
         It gets the kind, when it began (monotonic nanoseconds) and the reply, after both are recorded. The `turnstile` holds
-        each call back before anything of it is recorded; then it follows the recorder's clock, where that was moved.
+        each call back before anything of it is recorded; then it follows the recorder's clock, where that was moved. `over` is a shared
+        flag that says that programs are to end; `skew` a clock of this process that may be wrong.
         """
         self.process = process
         self.phase: Phase = "main"
@@ -273,6 +276,7 @@ class RecordedSystem:
         self._notice = notice
         self._turnstile = turnstile
         self._clock = recorder.clock
+        self._over, self._skew = over, skew
         self._system: Any = None
         self._threads: list[RecordedSystem] = []
 
@@ -314,6 +318,8 @@ class RecordedSystem:
     ) -> Reply:
         if self._turnstile is not None:
             self._stop(self._turnstile, kind)
+        if self._skew is not None:
+            self._skew.sync()
         began = time.monotonic_ns()
         op = self._recorder.invoke(kind, self.phase, **fields)
         try:
@@ -398,7 +404,9 @@ class RecordedSystem:
         while len(self._threads) < number:
             place = len(self._threads)
             recorder = self._recorder.of_thread(place)
-            one = RecordedSystem(recorder, f"{self.process}.{place}", self._build, seed=self._seed, tally=self._tally)
+            one = RecordedSystem(
+                recorder, f"{self.process}.{place}", self._build, seed=self._seed, tally=self._tally, over=self._over
+            )
             self._threads.append(one)
         for one in self._threads[:number]:
             one.share(self)
@@ -639,6 +647,10 @@ class RecordedSystem:
             return
         with self._tally.get_lock():
             self._tally.value += jobs
+
+    def over(self) -> bool:
+        """Whether programs that go on until they are told are told to end."""
+        return self._over is not None and bool(self._over.value)
 
     def finished(self) -> int:
         """How many jobs all processes together have finished."""
