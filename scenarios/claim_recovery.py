@@ -46,7 +46,7 @@ PLANS: Final[Mapping[str, Plan]] = {
     "half-open": Plan("claim", seconds=0.4),
     "hold-lock": Plan("complete", seconds=0.4),
     "fill-disk": Plan(seconds=0.6),
-    "skew-clock": Plan(seconds=0.6),
+    "skew-clock": Plan(seconds=1.0),
     "idle-transaction": Plan(seconds=0.4),
     "freeze-server": Plan("complete", seconds=0.4),
     "crash-server": Plan("complete"),
