@@ -171,20 +171,8 @@ class Campaign:
     def _perform(self, case: Case, bundle: Bundle, server: Server) -> tuple[Path, Performed]:
         self._places += 1
         place = bundle.place(self._places, case.scenario.name, case.subject.name, case.engine)
-        performed = perform(
-            case,
-            place,
-            server=server,
-            witness=_witness(case),
-            find=lambda name: systems.find(name)[case.database].source,
-            services=SERVICES,
-            watch=self.watcher.said,
-            crowd=self.crowd,
-            replay=self.request.replay if case.role == "subject" else None,
-            gate=gates.choose(case.database) if case.scenario.mode == "explore" else None,
-            faults=faults.FAULTS if case.scenario.faults else None,
-        )
-        return place, performed
+        replay = self.request.replay if case.role == "subject" else None
+        return place, let_happen(case, place, server, watch=self.watcher.said, crowd=self.crowd, replay=replay)
 
     def _control(self, draft: Draft, bundle: Bundle, server: Server | None) -> Evidence:
         """Run the known-broken twin under the same settings, once for all cases that share them."""
@@ -218,7 +206,11 @@ class Campaign:
             ""
             if known.caught
             else f"The control {name} was not caught under the same settings, so a pass would prove nothing.",
-            "" if known.caught else "Raise --workers or --jobs.",
+            ""
+            if known.caught
+            else "Leave out --option tries, so that orders are chosen."
+            if case.load.options.get("tries")
+            else "Raise --workers or --jobs.",
         )
 
     def verdict(self) -> Verdict:
@@ -245,6 +237,31 @@ class Campaign:
     def finish(self, bundle: Bundle, conditions: Mapping[str, Mapping[str, str]]) -> None:
         """Save the document, what the databases were like, and the reasons for doubt."""
         bundle.finish(self.document(bundle), conditions=dict(conditions), doubts=doubts(), finished=not self.stopped)
+
+
+def let_happen(
+    case: Case,
+    place: Path,
+    server: Server,
+    *,
+    watch: Callable[[str], None] = lambda _line: None,
+    crowd: Crowd | None = None,
+    replay: Replay | None = None,
+) -> Performed:
+    """Perform a case with the witness, the gate, the faults and the services there are for it; see `harness.run.perform`."""
+    return perform(
+        case,
+        place,
+        server=server,
+        witness=_witness(case),
+        find=lambda name: systems.find(name)[case.database].source,
+        services=SERVICES,
+        watch=watch,
+        crowd=crowd,
+        replay=replay,
+        gate=gates.choose(case.database) if case.scenario.mode == "explore" else None,
+        faults=faults.FAULTS if case.scenario.faults else None,
+    )
 
 
 def _no_control() -> Evidence:

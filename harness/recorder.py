@@ -319,6 +319,8 @@ class RecordedSystem:
         self._before(kind)
         began = time.monotonic_ns()
         op = self._recorder.invoke(kind, self.phase, **fields)
+        if self._clock is not None:  # only now, as it may be moved at any time by another that nobody holds
+            self._clock.sync()
         try:
             handles = call()
         except MalformedAnswer as error:
@@ -444,6 +446,8 @@ class RecordedSystem:
         self._before("claim")
         began = time.monotonic_ns()
         op = recorder.invoke("claim", self.phase, requested=limit)
+        if self._clock is not None:  # see _call
+            self._clock.sync()
         try:
             handles = read_claim(claim(self.process, limit))
         except MalformedAnswer as error:
@@ -491,7 +495,7 @@ class RecordedSystem:
         """Let time pass for the whole run: by moving its clock, or by waiting."""
         assert self._clock is not None  # noqa: S101  # only where time may be moved is it asked
         if self._turnstile is not None:
-            self._stop(self._turnstile, "wait")
+            self._turnstile.operation("wait")
         op = self._recorder.invoke("wait", self.phase, value=seconds)
         if moved:
             self._clock.let_pass(seconds)
@@ -511,14 +515,9 @@ class RecordedSystem:
 
     def _before(self, kind: str) -> None:
         if self._turnstile is not None:
-            self._stop(self._turnstile, kind)
+            self._turnstile.operation(kind)
         if self._skew is not None:
             self._skew.sync()
-
-    def _stop(self, turnstile: Turnstile, kind: str) -> None:
-        turnstile.operation(kind)
-        if self._clock is not None:
-            self._clock.sync()
 
     def _finish(self, kind: str, handles: tuple[Handle, ...]) -> Reply:
         positions: list[int] | None = None

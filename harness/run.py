@@ -316,7 +316,7 @@ def _result(draft: Draft) -> Result:
                 **({"schedules": _broken_by(draft.series, j)} if explored else {}),
                 "evidence": [{**f.facts, "operations": list(f.operations)} for f in j.findings],
                 "replay": replay_line(case)
-                if not explored
+                if not explored or "raced" in explored
                 else shlex.join(["contend", "replay", str(place), "--finding", str(n)]),
             }
             for n, j in enumerate((j for j in judgements if j.state == "broken"), 1)
@@ -358,15 +358,17 @@ def _broken_by(series: Mapping[str, Any], judgement: Judgement) -> int:
 def schedules_covered(series: Mapping[str, Any]) -> dict[str, Any]:
     """What an exploration covered; nothing where the run was none.
 
-    `schedules` tried, `exhausted` where those are all there are; `saved`, by reduction, of all there are (absent where they cannot be
-    counted); `preemptions`, up to which all were tried; `crash_points`, at which a worker was killed or cut off; `found_with`, the least
-    probability of having found what takes that many (`depth`) steps in a certain order.
+    `schedules` tried, `raced` of them whose order was left to the machine, `exhausted` where those are all there are; `saved`, by
+    reduction, of all there are (absent where they cannot be counted); `preemptions`, up to which all were tried; `crash_points`, at which
+    a worker was killed or cut off; `found_with`, the least probability of having found what takes that many (`depth`) steps in a certain
+    order.
     """
     for explored in series.get("exploration", []):
         stands_for, below = explored["stands_for"], explored["preemptions_below"]
         return {
             "schedules": explored["schedules"] + sum(each["schedules"] for each in explored["random"]),
             **({"programs": explored["programs"]} if explored.get("programs") else {}),
+            **({"raced": explored["raced"]} if explored.get("raced") else {}),
             "exhausted": explored["exhausted"],
             **({"saved": stands_for - explored["schedules"]} if stands_for else {}),
             **({"preemptions": below - 1} if below else {}),

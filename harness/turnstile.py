@@ -6,7 +6,8 @@ to `harness.runners.explore` in JSON, one message a line, over a line of its own
 
     to the process     {"schedule":3,"phase":"main","free":false}
                                           begin the program, and go on through one statement; record what it does as schedule 3 (null: not
-                                          at all); free: without a stop; perhaps also "arguments" of the program
+                                          at all); free: without a stop; perhaps also "arguments" of the program, and where
+                                          it races, "at": when to begin, in monotonic nanoseconds
                        null                  end
                        "go"                  go on through one statement
                        "die"                 go on through one statement, and be killed before its caller has the answer
@@ -41,6 +42,7 @@ from harness.protocols import Effect
 from harness.scenario import Reply
 
 SPIN_SECONDS: Final = 0.00005
+LATE_SECONDS: Final = 0.0002  # that a sleeper may wake after its time
 _MOST: Final = 1 << 16
 LONGEST_SQL: Final = 1000  # characters that are shown
 
@@ -113,6 +115,7 @@ class Turnstile:
     def __init__(self, line: Line) -> None:
         self._line = line
         self._turning = False  # within a schedule
+        self.racing = False  # within one in which nobody is held, and others go on at the same time
         self._credit = 0  # statements that may pass
         self._begins = False  # the first operation may pass
         self._dies = False  # after the next statement
@@ -135,14 +138,17 @@ class Turnstile:
         if told is None:
             return None
         self._turning, self._credit, self._begins = not told["free"], 1, not told["free"]
+        self.racing = "at" in told
         self._dies = told.get("die", False)
         self._thread = threading.get_ident()
         self._ran, self._answers = [], []
+        if self.racing:
+            _wait_until(told["at"])
         return Told(told["schedule"], told["phase"], told.get("arguments", {}))
 
     def done(self, problem: str = "", *, more: bool = False) -> None:
         """Say that the program has ended, or with `more` the part of it that is explored, and how its operations did."""
-        self._turning = False
+        self._turning = self.racing = False
         self._stop("done", answers=self._answers, problem=problem, more=more)
 
     def operation(self, kind: str) -> None:
@@ -185,7 +191,7 @@ class Turnstile:
     ) -> None:
         """Note that a statement has run, whether its connection's transaction holds anything now, when it committed a write (0: not)."""
         (self._open.add if holds else self._open.discard)(connection)
-        if self._turning:
+        if self._turning or self.racing:
             self._ran.append((connection, kind, shape, effect, error, sql[:LONGEST_SQL], committed_ns))
             if self._dies and effect != "local" and error is None:
                 self._stop("dying")
@@ -225,3 +231,10 @@ class Turnstile:
         self._credit = 1
         self._dies = told == "die"
         return bool(told in ("go", "die"))
+
+
+def _wait_until(at_ns: int) -> None:
+    """Sleep, and for the last of it look again and again, as whoever sleeps wakes late."""
+    time.sleep(max(0.0, (at_ns - time.monotonic_ns()) / 1e9 - LATE_SECONDS))
+    while time.monotonic_ns() < at_ns:
+        pass

@@ -62,7 +62,7 @@ class Anomalies:
 
 def anomalies(results: Sequence[Result]) -> list[Anomalies]:
     """The matrix of each scenario that was explored on more than one database."""
-    explored = [result for result in results if result.exploration is not None]
+    explored = [result for result in results if result.exploration is not None and not result.exploration.raced]
     found = []
     for scenario in dict.fromkeys(result.scenario for result in explored):
         mine = [result for result in explored if result.scenario == scenario]

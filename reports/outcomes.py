@@ -44,7 +44,9 @@ def _outcomes(result: Result, found: Exploration) -> Outcomes:
         shown=shown,
         rest=found.schedules - sum(each.schedules for each in shown),
         random=sum(each.schedules for each in found.random),
-        numbers={
+        numbers={"races": wording.number(found.raced), "took": wording.milliseconds(1000 * found.seconds)}
+        if found.raced
+        else {
             "schedules tried in order": wording.number(found.schedules),
             "cut short, as others show the same": wording.number(found.redundant),
             **({} if found.waited is None else {"of which a worker had to wait in": wording.number(found.waited)}),

@@ -340,12 +340,14 @@ class Sample:
 class Exploration:
     """What an exploration came to: `schedules` tried in order, those tried at random, and the most frequent `outcomes` of the former.
 
+    The order of `raced` of them was left to the machine.
     In `waited` of them a worker waited for a lock of another (None: not counted). `stands_for` is how many there are without
     reduction (None: not counted). `crash_points` are at which workers were killed or cut off. Times are in seconds; `shown_seconds` is
     until the first violation was known. `diverged` are the first of `divergences`.
     """
 
     schedules: int
+    raced: int
     redundant: int
     waited: int | None
     stands_for: int | None
@@ -436,6 +438,11 @@ class Result:
     def good(self) -> bool:
         """Whether this result is what it should be: a pass, or a control that was caught."""
         return self.caught if self.role == "control" else self.verdict == "pass"
+
+    @property
+    def explored(self) -> bool:
+        """Whether somebody chose the order of its statements."""
+        return self.mode == "explore" and not (self.exploration is not None and self.exploration.raced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -843,6 +850,7 @@ def _diverged(row: _Fields) -> tuple[Divergence, ...]:
 def _exploration(row: _Fields) -> Exploration:
     return Exploration(
         schedules=row.whole("schedules"),
+        raced=row.maybe("raced", row.whole) or 0,
         redundant=row.whole("redundant"),
         waited=row.maybe("waited", row.whole),
         stands_for=row.maybe("stands_for", row.whole),

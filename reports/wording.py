@@ -163,7 +163,7 @@ def coverage(result: Result) -> str:
 
 
 _OF_SCHEDULES: Final = frozenset(
-    {"crash_points", "schedules", "exhausted", "saved", "preemptions", "depth", "found_with", "programs"}
+    {"crash_points", "schedules", "raced", "exhausted", "saved", "preemptions", "depth", "found_with", "programs"}
 )
 
 
@@ -180,6 +180,8 @@ def schedules(coverage: Mapping[str, object]) -> str:
         return ""
     if isinstance(made_up := coverage.get("programs"), int) and made_up > 0:
         return f"{amount(made_up, 'program')} made up, each with a schedule"
+    if isinstance(raced := coverage.get("raced"), int) and raced > 0:
+        return f"{amount(raced, 'race')} of the same operations, in whatever order came"
     if exhausted:
         every = "the only schedule" if tried == 1 else f"all {tried:,} schedules"
         befell = f", with a crash at each of {amount(int(crashes), 'point')}" if crashes else ""
@@ -250,7 +252,9 @@ def tally(result: Result) -> str:
     for key in ("schedules", _TELLING.get(result.scenario, "operations"), "operations"):
         counted = result.coverage.get(key)
         if isinstance(counted, int) and counted > 0:
-            return amount(counted, "schedule") if key == "schedules" else amount(counted, *_COVERED[key])
+            if key != "schedules":
+                return amount(counted, *_COVERED[key])
+            return amount(counted, "race" if result.coverage.get("raced") else "schedule")
     return ""
 
 

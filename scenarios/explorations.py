@@ -24,7 +24,9 @@ from scenarios.worker_guard import WORKER_GUARD
 
 # `budget` is in seconds, for one system; `reduced` leaves out schedules that would show nothing new; a worker that was let on stops
 # again within `step_seconds`; with `crash`, something befalls one worker in each schedule, at every boundary of its statements in turn.
-OPTIONS: Final[Mapping[str, Any]] = {"budget": 10.0, "reduced": True, "step_seconds": 10.0, "crash": False}
+# With `tries`, nothing is searched: so many times all workers are let loose at once, to see what a race of the same operations shows.
+OPTIONS: Final[Mapping[str, Any]] = {"budget": 10.0, "reduced": True, "step_seconds": 10.0, "crash": False, "tries": 0}
+MOST_TRIES: Final = 100_000
 LONGEST_WAIT_SECONDS: Final = 2.0  # for a lease, after each schedule, where its clock cannot be moved
 LONGEST_TRIAL_SECONDS: Final = 60.0  # for a lease, once, to see whether it is ever over
 BEYOND_SECONDS: Final = 1.0  # a lease's end
@@ -276,6 +278,22 @@ def _without_services(promise: Promise) -> str | None:
     return None
 
 
+def check(load: Load) -> str | None:
+    """What is wrong with a load, or None."""
+    tries = load.options["tries"]
+    if not isinstance(tries, int) or isinstance(tries, bool) or not 0 <= tries <= MOST_TRIES:
+        return f"tries is how many times workers are let loose: give a whole number up to {MOST_TRIES:,}, or 0 to put them in order"
+    if tries and load.options["crash"]:
+        return "a crash befalls whoever is held, and with tries nobody is: give one or the other"
+    return None
+
+
+def _check_programs(load: Load) -> str | None:
+    if load.options["tries"]:
+        return "what is made up is made up with its schedule: explore another scenario with tries, or leave it out"
+    return check(load)
+
+
 def _exploration(
     raced: Scenario,
     prepare: Callable[[Stage, str], Cast],
@@ -304,6 +322,7 @@ def _exploration(
         databases=raced.databases,
         mode="explore",
         witnessed=False,
+        check=check,
         applies=lambda promise: _without_services(promise) or raced.applies(promise),
         quick=quick,
     )
@@ -401,6 +420,7 @@ EXPLORATIONS: Final[dict[str, Scenario]] = {
         replace(
             PROGRAMS,
             drive=explore_programs,
+            check=_check_programs,
             sampled=True,
             invariants=(*PROGRAMS.invariants, "progress-monotonic", "delete-exact", "delete-spares-running"),
         ),

@@ -250,8 +250,7 @@ class _OnTheWire:
 
     def note(self, process: str, ran: Ran) -> None:
         """Note a statement that has ended."""
-        if self.turning:
-            self._ran[process].append(ran)
+        self._ran[process].append(ran)
 
     def ran(self, process: str) -> Sequence[Ran]:
         """Give the statements that ended since this was last asked."""
@@ -715,7 +714,7 @@ class _Session:
                 continue
             group.effect = self._effect(group)
             group.reach = frozenset() if group.effect == "local" else self._reach(group)
-            if self._gate.turning and not self.number:
+            if not self.number:
                 self.number = self._gate.number(self.process)
             if group.effect != "local" and not self._gate.pays(self.process):
                 if not self.asked and self._gate.listener is not None:

@@ -3,6 +3,9 @@
 Each schedule begins from the same rows. A worker stops before each operation and before each statement another could notice; when all
 have stopped, one of those that can go on is let on (`harness.runners.search` says which). When all have ended, one more process drains
 the queue, and the invariants judge all schedules together.
+
+The same operations can be let loose as well: all workers begin at once and nobody is held, so that the machine decides on the order. That
+is a race as small as an exploration, to be set beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
@@ -42,6 +45,9 @@ FIRST_LOOK_SECONDS: Final = 0.2  # after the search began; then at ever longer i
 DEPTHS: Final = (2, 3)  # of bugs looked for at random, where there are too many schedules for all
 COARSE_SECONDS: Final = 0.01  # epoll counts in whole milliseconds, select(2) in microseconds
 MOST_FILES: Final = 1024  # that select(2) knows
+RACE_SECONDS: Final = 60.0  # within which workers that were let loose have ended
+SAY_SECONDS: Final = 5.0  # between two lines on how far races have come
+TOGETHER_NS: Final = 1_000_000  # from telling workers until they begin, so that each has been told by then
 REPLACE_SECONDS: Final = 30.0  # within which a process that was killed has been started anew
 KILLED: Final[list[Any]] = ["killed", "info", [], None, ""]  # in the place of a worker's answers
 SAID: Final[Mapping[Crash, str]] = {
@@ -100,6 +106,14 @@ class Schedule:
     afterwards: tuple[str, ...]
     redundant: bool
     waited: bool  # whether some worker had to wait for another's lock
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """One schedule whose order nobody chose: each worker's answers, then as in `Schedule`, and what each ran while they raced."""
+
+    answers: tuple[Any, ...]
+    ran: tuple[tuple[int, Ran], ...]
 
 
 @dataclass
@@ -347,10 +361,36 @@ class Workers:
                 self._replace(worker)
         if diverged:
             raise diverged
+        self._insist_on_no_problem()
+        return Schedule(tuple(chosen), tuple(steps), tuple(answers), tuple(afterwards), attempt.redundant, waited)
+
+    def let_loose(self, number: int | None) -> Race:
+        """Have all do their parts at once, held by nobody, then what is left as after any schedule; recorded as `carry_out` does."""
+        self._held.turn(on=False)
+        self._reset()
+        at = time.monotonic_ns() + TOGETHER_NS
+        for worker in self.workers:
+            worker.state = "running"
+            self._tell(worker, {"schedule": number, "phase": "main", "free": True, "at": at})
+        deadline = time.monotonic() + RACE_SECONDS
+        while any(worker.state == "running" for worker in self.workers):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                names = ", ".join(worker.name for worker in self.workers if worker.state == "running")
+                raise RunAbandoned(
+                    f"{names} had not ended {RACE_SECONDS:g} s after all were let loose. See the worker's log in the bundle."
+                )
+            for key, _ in self._selector.select(left):
+                key.data()
+        ran = self._ran()
+        answers, _ = self._finish(number)
+        self._insist_on_no_problem()
+        return Race(tuple(answers), ran)
+
+    def _insist_on_no_problem(self) -> None:
         problem = next((f"{w.name}: {w.problem}" for w in self.workers if w.problem), "")
         if problem:
             raise RunAbandoned(problem)
-        return Schedule(tuple(chosen), tuple(steps), tuple(answers), tuple(afterwards), attempt.redundant, waited)
 
     def _finish(self, number: int | None) -> tuple[list[Any], list[str]]:
         """Have everybody do what is left, one after the other and held by nobody; gives all answers, and whose the last ones are."""
@@ -376,12 +416,16 @@ class Workers:
                 begin["arguments"] = {"operations": program, "jobs": jobs}
                 worker.first = program[0][0]
         self._held.turn(on=True)
+        self._reset()
         for worker, begin in zip(self.workers, begins, strict=True):
-            worker.state, worker.fresh, worker.busy = "held", True, False
+            worker.state, worker.begin = "held", begin
+
+    def _reset(self) -> None:
+        """Forget the last schedule."""
+        for worker in self.workers:
+            worker.fresh, worker.busy, worker.open, worker.begin = True, False, False, None
             worker.what, worker.effect, worker.reach, worker.inside = worker.first, "write", None, True
             worker.ran, worker.answers, worker.more, worker.blocked_by = [], None, False, ()
-            worker.open = False
-            worker.begin = begin
         if self._clock is not None:
             self._clock.reset()
 
@@ -686,6 +730,7 @@ class Explored:
 
     schedules: int = 0
     programs: int = 0  # of these, with a program of their own
+    raced: int = 0  # of these, whose order was left to the machine
     redundant: int = 0  # carried out in part or whole, and left out of `schedules`, as others show the same
     waited: int = 0  # schedules in which a worker had to wait for another's lock
     exhausted: bool = False
@@ -696,7 +741,7 @@ class Explored:
     diverged: list[dict[str, Any]] = field(default_factory=list)
     unheld: str = ""  # why the database chose who of several that waited went on; empty: it did not
     interrupted: bool = False
-    idle: list[str] = field(default_factory=list)  # workers that had nothing to put in order in any schedule
+    idle: list[str] = field(default_factory=list)  # workers that ran no operation in any schedule
     seconds: float = 0.0
     looking_seconds: float = 0.0  # of these, spent on judging what there was so far
     shown_seconds: float | None = None  # from the start of the search until the first violation was known
@@ -782,6 +827,39 @@ class Explorer:
         moved = {offer.process for chosen in self.found.chosen.values() for offer in chosen}
         self.found.idle = [worker.name for place, worker in enumerate(self.workers.workers) if place not in moved]
 
+    def race(self, times: int) -> None:
+        """Let the workers loose so many times, each a schedule of its own, and see what that broke.
+
+        Ctrl-C ends it after the race at hand, and a second one at once.
+        """
+        found, idle = self.found, {worker.name for worker in self.workers.workers}
+        found.stands_for = None
+        with self.interruptible():
+            for _ in range(WARM_UP):
+                self.restore()
+                self.workers.let_loose(None)
+            self._started = time.monotonic()
+            told_at = self._started
+            while found.raced < times and not found.interrupted:
+                if time.monotonic() > told_at + SAY_SECONDS:
+                    told_at = time.monotonic()
+                    self.say(f"{found.raced:,} of {times:,} races")
+                self._number += 1
+                self.restore()
+                self.recall(self._number)
+                race = self.workers.let_loose(self._number)
+                self._testify(race.answers, race.ran)
+                self._came_to(race.answers)
+                found.raced += 1
+                idle -= {w.name for w, answers in zip(self.workers.workers, race.answers, strict=False) if answers}
+            found.seconds = time.monotonic() - self._started
+        found.idle = sorted(idle)
+        broken = self.look()
+        if broken:
+            found.shown_seconds = time.monotonic() - self._started
+        for invariant, schedules in broken.items():
+            self.say(f"{invariant} broken in {len(schedules):,} of {found.raced:,} races")
+
     def replay(self, given: Replay) -> list[dict[str, Any]]:
         """Carry one schedule out, recorded as schedule 1, then repeat it as `report` does."""
         found = self.found
@@ -839,22 +917,22 @@ class Explorer:
             return None
         finally:
             self.found.unheld = self.workers.unheld
-        self._testify(schedule)
+        self._testify(schedule.answers, (ran for step in schedule.steps for ran in step.ran))
         if not schedule.redundant:
             self.found.chosen[self._number] = schedule.chosen
             self.found.crash_points.update(_crash_points(schedule))
         return schedule
 
-    def _testify(self, schedule: Schedule) -> None:
+    def _testify(self, answers: Sequence[Any], ran: Iterable[tuple[int, Ran]]) -> None:
         """Where an operation says that it failed, write down what its process committed: then it did happen, at least in part."""
+        committed = [(of, each) for of, each in ran if each.committed_ns]
         for place, worker in enumerate(self.workers.workers):
-            if any(outcome == "fail" for _, outcome, *_ in schedule.answers[place]):
+            if any(outcome == "fail" for _, outcome, *_ in answers[place]):
                 file = StatementFile(self.witness, worker.name)
                 file.write(
-                    Statement(ran.connection, at, "write", ran.shape, t1=at, commits=True, schedule=self._number)
-                    for step in schedule.steps
-                    for of, ran in step.ran
-                    if of == place and (at := ran.committed_ns)
+                    Statement(each.connection, at, "write", each.shape, t1=at, commits=True, schedule=self._number)
+                    for of, each in committed
+                    if of == place and (at := each.committed_ns)
                 )
                 file.close()
 
@@ -863,17 +941,20 @@ class Explorer:
         if schedule.redundant:
             found.redundant += 1
             return
-        found.schedules += 1
         found.waited += schedule.waited
-        alike = sorted(
-            (worker.twin, orjson.dumps(answers))
-            for worker, answers in zip(self.workers.workers, schedule.answers, strict=False)
-        )
-        found.outcomes[b"[" + b",".join(answers for _, answers in alike) + b"]"] += 1
+        self._came_to(schedule.answers)
         found.longest = max(found.longest, len(schedule.chosen))
         if found.stands_for is not None:
             number = orders(schedule.chosen)
             found.stands_for = None if number is None else found.stands_for + number
+
+    def _came_to(self, answers: Sequence[Any]) -> None:
+        """Count a schedule and what it came to."""
+        self.found.schedules += 1
+        alike = sorted(
+            (worker.twin, orjson.dumps(own)) for worker, own in zip(self.workers.workers, answers, strict=False)
+        )
+        self.found.outcomes[b"[" + b",".join(own for _, own in alike) + b"]"] += 1
 
     def _glance(self) -> None:
         """Look for violations so far; the longer it takes, the later again, and no more once there was one: `report` has them all."""
@@ -1006,9 +1087,10 @@ def told(found: Explored) -> dict[str, Any]:
     return {
         "schedules": found.schedules,
         **({"programs": found.programs} if found.programs else {}),
+        **({"raced": found.raced} if found.raced else {}),
         "exhausted": found.exhausted,
         "redundant": found.redundant,
-        "waited": found.waited,
+        "waited": None if found.raced else found.waited,
         "stands_for": found.stands_for,
         "preemptions_below": found.preemptions_below,
         "longest": found.longest,

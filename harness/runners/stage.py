@@ -275,6 +275,9 @@ class RealStage:
                     elif programs is not None:
                         generator = Generator(explorer, programs, self.folder, self.load.seed)
                         self.series["schedules"] = generator.run(self.load.options["budget"], shrunk=self.load.timed)
+                    elif self.load.options["tries"]:
+                        explorer.race(self.load.options["tries"])
+                        self.series["schedules"] = []  # none was chosen, so none can be told or repeated
                     else:
                         explorer.explore(
                             self.load.options["budget"],

@@ -155,6 +155,7 @@ class _Watch:
         self.attached = False  # it has more than one file
         self.kept = False  # from growing
         self.timeout = 0.0  # seconds the busy handler would wait, where we do in its place
+        self.waits_itself = False  # it has its busy handler back
 
     def listen(self, connection: sqlite3.Connection, *, on: bool) -> None:
         """Have SQLite call us, or not.
@@ -263,6 +264,7 @@ class _Watch:
         turnstile = self.trace.turnstile
         if turnstile is None:
             return function(*args)
+        self.wait_itself(call.connection, on=turnstile.racing)
         while True:
             try:
                 return function(*args)
@@ -281,11 +283,22 @@ class _Watch:
 
     def wait_ourselves(self, connection: sqlite3.Connection, sql: str) -> None:
         """Take the busy time-out a PRAGMA has set for ours."""
-        found = _BUSY_TIMEOUT.match(sql) if self.trace.turnstile is not None else None
-        if found is not None:
-            self.timeout = int(found[1]) / 1000
-            with self._unheard(connection):
-                sqlite3.Connection.execute(connection, "PRAGMA busy_timeout = 0")
+        turnstile = self.trace.turnstile
+        found = _BUSY_TIMEOUT.match(sql) if turnstile is not None else None
+        if turnstile is not None and found is not None:
+            self.timeout, self.waits_itself = int(found[1]) / 1000, True
+            self.wait_itself(connection, on=turnstile.racing)
+
+    def wait_itself(self, connection: sqlite3.Connection, *, on: bool) -> None:
+        """Give SQLite its busy handler back, for as long as nobody is held and locks are let go of by themselves, or take it away."""
+        if on is self.waits_itself:
+            return
+        with (
+            self._unheard(connection),
+            suppress(sqlite3.Error),
+        ):  # closed, or not of this thread: the call itself will say so
+            sqlite3.Connection.execute(connection, f"PRAGMA busy_timeout = {int(1000 * self.timeout) if on else 0}")
+            self.waits_itself = on
 
 
 class _Call:

@@ -80,6 +80,24 @@ class Upgrading(Small):
         return jobs
 
 
+class Dawdling(Naive):
+    """As `Naive`, and so long between reading and writing that workers let loose together meet there."""
+
+    def ready(self, limit: int) -> list[int]:
+        jobs = super().ready(limit)
+        time.sleep(0.1)
+        return jobs
+
+
+class Holding(Locking):
+    """As `Locking`, and so long about it that workers let loose together wait for each other."""
+
+    def ready(self, limit: int) -> list[int]:
+        jobs = super().ready(limit)
+        time.sleep(0.1)
+        return jobs
+
+
 class Legacy(Small):
     """WRONG: the implicit BEGIN of legacy mode comes after the SELECT."""
 

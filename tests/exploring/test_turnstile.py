@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -279,3 +280,28 @@ def test_whoever_is_free_stops_nowhere(file: str, tmp_path: Path) -> None:
     one.near.say({"schedule": 1, "phase": "quiet", "free": True})
     one._thread.start()
     assert one.next()["stop"] == "done"
+
+
+@pytest.mark.parametrize("pragma", ["PRAGMA busy_timeout = 60000", ""])
+def test_whoever_races_begins_when_told_and_sqlite_itself_waits_for_its_locks(
+    pragma: str, file: str, tmp_path: Path
+) -> None:
+    began: list[int] = []
+
+    def program(db: sqlite3.Connection) -> None:
+        began.append(time.monotonic_ns())
+        db.execute(pragma)
+        db.execute("UPDATE t SET n = n + 1")
+
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+        one = explored(file, program, tmp_path, timeout=0 if pragma else 60)
+        other.execute("BEGIN IMMEDIATE")
+        at = time.monotonic_ns() + 50_000_000
+        one.near.say({"schedule": 1, "phase": "main", "free": True, "at": at})
+        one._thread.start()
+        with pytest.raises(TimeoutError):  # it waits
+            one.near.hear(0.3)
+        other.execute("COMMIT")
+        told = one.next()
+    assert (told["stop"], one.error, began[0] >= at) == ("done", None, True)
+    assert [kind for _, kind, *_ in told["ran"]][-1:] == ["write"]

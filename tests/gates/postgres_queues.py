@@ -53,6 +53,16 @@ class Small:
             self.db.execute("UPDATE jobs SET state = 'done' WHERE id = ANY(%s)", [handles])
 
 
+class Halfway(Small):
+    """WRONG: takes one job and commits, and then fails with an error that says that nothing happened."""
+
+    def claim(self, worker: str, limit: int) -> list[int]:
+        if worker.startswith("w"):
+            self.db.execute(self.take, [1])
+            self.db.execute("INSERT INTO jobs OVERRIDING SYSTEM VALUE SELECT min(id) FROM jobs")  # which is there
+        return super().claim(worker, limit)
+
+
 class Scalar(Small):
     """WRONG: READ COMMITTED looks again at the outer WHERE only, which says nothing of the state."""
 
