@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME]...`: measure, print, and save below benchmarks/results."""
+"""`python -m benchmarks [NAME]...`: measure, print, and save below benchmarks/results. `zoo` takes options of its own."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ ON_DEMAND = ("self_test",)  # half an hour each: run where they are named
 
 def main(names: list[str]) -> int:
     """Run the benchmarks named, or all but the long ones; give the exit status."""
+    if names[:1] == ["zoo"]:
+        return int(import_module("benchmarks.zoo").main(names[1:]))
     names = [name.replace("-", "_") for name in names]
     unknown = [name for name in names if name not in (*NAMES, *ON_DEMAND)]
     if unknown:
-        print(f"There is no benchmark named {unknown[0]!r}. Known: {', '.join((*NAMES, *ON_DEMAND))}.", file=sys.stderr)  # noqa: T201  # a command line
+        known = ", ".join((*NAMES, *ON_DEMAND, "zoo"))
+        print(f"There is no benchmark named {unknown[0]!r}. Known: {known}.", file=sys.stderr)  # noqa: T201  # a command line
         return 254
     stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     measured = {}
