@@ -273,7 +273,7 @@ class Held(Protocol):
         """End the connection of a process's next statement when that has run, instead of answering."""
 
     def ran(self, process: str) -> Sequence[Ran]:
-        """Give the statements of a process that ended since this was last asked."""
+        """Give the statements of a process that ended since this was last asked, or since it last began or ended turning."""
 
     def at_work(self, process: str) -> str:
         """The statement of a process that was let on and is not answered yet, with its values; empty: there is none."""

@@ -559,10 +559,11 @@ def test_what_nobody_could_notice_is_not_held(statement: str, explorer: Explorer
     assert explorer.start("w0", autocommit(statement)) is None
 
 
-def test_nothing_is_held_while_it_does_not_turn(url: str, explorer: Explorer) -> None:
+def test_nothing_is_held_while_it_does_not_turn_and_what_ran_is_told(url: str, explorer: Explorer) -> None:
     explorer.gate.turn(on=False)
     program = autocommit("UPDATE t SET n = 1", "SELECT n FROM t; UPDATE t SET n = 2", "UPDATE t SET n = %s")
     assert explorer.start("w0", program) is None
+    assert explorer.ran("w0") == [("write", "write", None)] * 3
     assert explorer.ran("w0") == []
 
 
