@@ -53,6 +53,7 @@ class Subject:
     at_level: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     story: str = ""
     certain: Literal["race", "explore", "zoo"] = "race"
+    seen_in: str = ""  # where a defect was met in the world
 
     def on(self, engine: str) -> Subject:
         """The system as it is on a database of that name."""
@@ -220,6 +221,7 @@ def context_of(case: Case, witness: Witness) -> dict[str, Any]:
         "faults": case.scenario.faults,
         "witness": witness.name,
         "flush_interval_ns": _interval_ns(case.load.options),
+        "most_running": _most_running(case.load.options),
         "engine": case.engine,
         "seed": case.load.seed,
         "options": dict(case.load.options),
@@ -233,6 +235,11 @@ def _interval_ns(options: Mapping[str, Any]) -> int | None:
     interval = options.get("flush_interval")
     sound = isinstance(interval, int | float) and 0 < interval < 1e9  # a system is left to refuse any other
     return int(interval * 1e9) if sound and interval else None
+
+
+def _most_running(options: Mapping[str, Any]) -> int | None:
+    most = options.get("most_running")
+    return most if isinstance(most, int) and not isinstance(most, bool) and most > 0 else None  # as above
 
 
 def judge(case: Case, place: Path, performed: Performed, extra_invariants: Sequence[Path] = ()) -> Draft:
@@ -331,6 +338,7 @@ def _result(draft: Draft) -> Result:
         "expected": expected,
         "right": expected is None if case.subject.known else None,
         "story": case.subject.story,
+        "seen_in": case.subject.seen_in,
         "claim": case.scenario.claim,
         "judgements": [{k: v for k, v in asdict(j).items() if k not in ("findings", "schedules")} for j in judgements],
         "evidence": [asdict(e) for e in draft.evidence],

@@ -323,6 +323,12 @@ def _no_phantom_claim(facts: Facts) -> str:
     return "{process} was handed job {job}, which nobody had enqueued."
 
 
+def _batch_limit(facts: Facts) -> str:
+    if facts.get("held") is not None:
+        return "{process} was handed a job while, with it, {held} were in workers’ hands; {most_running} may be running at once."
+    return "{process} asked for at most {requested} jobs and was handed {returned}."
+
+
 def _claim_order(facts: Facts) -> str:
     if facts.get("wrong") == "the answer is out of order":
         return "{process} was handed job {job} before job {better_job} in one answer, though the latter comes first."
@@ -460,7 +466,7 @@ _SENTENCES: Final[Mapping[str, Callable[[Facts], str]]] = {
     "no-double-claim": _no_double_claim,
     "no-lost-job": _no_lost_job,
     "no-phantom-claim": _no_phantom_claim,
-    "batch-limit": lambda _: "{process} asked for at most {requested} jobs and was handed {returned}.",
+    "batch-limit": _batch_limit,
     "no-false-empty": lambda _: (
         "{process} was told that the queue is empty while job {job} was free; it had been waiting for {waiting_ns}."
     ),

@@ -297,10 +297,6 @@ def no_phantom_claim(h: Small) -> set[Key]:
     return found
 
 
-def batch_limit(h: Small) -> set[Key]:
-    return {(c.number,) for c in h.claims if c.outcome == "ok" and c.op.requested and len(c.jobs) > c.op.requested}
-
-
 def _free(h: Small) -> list[tuple[Handle, int]]:
     """Each time a job was certainly free: what made it so (its `by.done` is the start), and until when."""
     free = []
@@ -494,7 +490,6 @@ MODELS: dict[str, Callable[[Small], set[Key]]] = {
         no_double_claim,
         no_lost_job,
         no_phantom_claim,
-        batch_limit,
         no_false_empty,
         claim_order,
         single_owner,

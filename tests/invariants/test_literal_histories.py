@@ -146,7 +146,28 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             {},
         ),
     ],
-    "batch-limit": [("as many as asked", ops(claim("w0", 10, 20, 7, 8, requested=2)), {})],
+    "batch-limit": [
+        ("as many as asked", ops(claim("w0", 10, 20, 7, 8, requested=2)), {}),
+        ("as many at once as there are", ops(claim("w0", 10, 20, 7), claim("w1", 30, 40, 8)), {}),
+        ("as many at once as may be", ops(claim("w0", 10, 20, 7), claim("w1", 30, 40, 8)), {"most_running": 2}),
+        (
+            "one after the other, as far as anybody can tell",
+            ops(claim("w0", 10, 20, 7), complete("w0", 30, 50, 7), claim("w1", 25, 40, 8)),
+            {"most_running": 1},
+        ),
+        (
+            "the one before may be dead, its lease over, or its job given back",
+            ops(
+                claim("w0", 10, 20, 7),
+                kill(30, 31, "w0"),
+                claim("w1", 32, 40, 8),
+                claim("w2", 110, 140, 9),
+                fail("w2", 150, 160, 9),
+                claim("w1", 155, 170, 10),
+            ),
+            {"most_running": 1, "lease_ns": 100},
+        ),
+    ],
     "no-false-empty": [
         ("nothing left", ops(ENQUEUED, claim("w0", 10, 20, 7, 8), claim("w1", 30, 40)), {}),
         (
@@ -500,7 +521,29 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             {"enqueued_later": True},
         ),
     ],
-    "batch-limit": [("one too many", ops(claim("w0", 10, 20, 7, 8)), {}, (1,), {"requested": 1, "returned": 2})],
+    "batch-limit": [
+        ("one too many", ops(claim("w0", 10, 20, 7, 8)), {}, (1,), {"requested": 1, "returned": 2}),
+        (
+            "one more than may be running",
+            ops(
+                claim("w0", 10, 20, 7),
+                claim("w1", 12, 21, 8),
+                claim("w2", 25, 40, 9),
+                kill(30, 31, "w2"),
+                complete("w0", 50, 60, 7),
+            ),
+            {"most_running": 1},
+            (1, 2),
+            {"process": "w1", "most_running": 1, "held": 2},
+        ),
+        (
+            "two in one claim, where one may be running",
+            ops(claim("w0", 10, 20, 7, 8, requested=2)),
+            {"most_running": 1},
+            (1,),
+            {"process": "w0", "held": 2},
+        ),
+    ],
     "no-false-empty": [
         (
             "a job was waiting",
@@ -899,6 +942,7 @@ UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
 NOT_APPLICABLE: list[tuple[str, History, dict[str, object]]] = [
     ("no-double-claim", ops(claim("w0", 10, 20, 7), claim("w1", 30, 40, 7)), {"semantics": "at-least-once"}),
     ("single-owner", ops(claim("w0", 10, 20, 7), claim("w1", 30, 40, 7)), {}),
+    ("no-false-empty", ops(ENQUEUED, claim("w0", 10, 20, 7), claim("w1", 30, 40)), {"most_running": 1}),
     ("claim-order", ops(ENQUEUED, claim("w0", 10, 20, 8), claim("w1", 30, 40, 7)), {"ordered": False}),
     ("attempts-counted", ops(claim("w0", 10, 20, 7)), {}),
     ("fenced-completion", ops(claim("w0", 10, 20, 7), complete("w0", 30, 40, 7)), {}),

@@ -99,6 +99,11 @@ SENTENCES: list[tuple[str, dict[str, Any], str]] = [
         "w5 asked for at most 5 jobs and was handed 51.",
     ),
     (
+        "batch-limit",
+        {"process": "w1", "most_running": 1, "held": 2, "operations": [3, 4]},
+        "w1 was handed a job while, with it, 2 were in workers’ hands; 1 may be running at once.",
+    ),
+    (
         "no-false-empty",
         {"job": 7, "process": "w2", "waiting_ns": 3_200_000, "operations": [1, 9]},
         "w2 was told that the queue is empty while job 7 was free; it had been waiting for 3.20 ms.",
