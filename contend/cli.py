@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 EXPLORED = (
     "claim-race",
     "claim-recovery",
+    "enqueue-race",
+    "bulk-delete",
     "cleanup-churn",
     "atomic-submit",
     "progress-updates",

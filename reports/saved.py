@@ -353,6 +353,7 @@ class Result:
     asked: Asked
     expected: str | None
     story: str
+    seen_in: str
     right: bool | None
     findings: tuple[Finding, ...]
     coverage: Mapping[str, object]
@@ -517,6 +518,7 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
         ),
         expected=fields.maybe("expected", fields.text),
         story=fields.text("story", ""),
+        seen_in=fields.text("seen_in", ""),
         right=fields.maybe("right", fields.flag),
         findings=tuple(
             Finding(

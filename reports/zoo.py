@@ -18,7 +18,7 @@ DEFECT = "defect:"
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """One defect on one database: what must catch it, whether it did, everything that did, and after how much."""
+    """One defect on one database: what must catch it, whether it did, everything that did, after how much, and where it was seen."""
 
     defect: str
     database: str
@@ -29,6 +29,7 @@ class Kill:
     found: tuple[str, ...]
     after: str
     story: str
+    seen_in: str
 
 
 def kills(results: Sequence[Result]) -> list[Kill]:
@@ -53,6 +54,7 @@ def _kill(result: Result) -> Kill:
         tuple(dict.fromkeys(finding.invariant for finding in result.findings)),
         _after(result),
         result.story,
+        result.seen_in,
     )
 
 
@@ -67,14 +69,14 @@ def _after(result: Result) -> str:
 
 def markdown(matrix: Sequence[Kill]) -> str:
     """The matrix as a Markdown table."""
-    heads = ["defect", "on", "provoked by", "must be caught by", "", "after", "found besides"]
+    heads = ["defect", "on", "provoked by", "must be caught by", "", "after", "found besides", "seen in"]
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for kill in matrix:
         how = {"race": "raced", "explore": "explored"}.get(kill.mode, kill.mode)
         others = ", ".join(f"`{name}`" for name in kill.found if name != kill.expected)
         lines.append(
             f"| `{kill.defect}` | {wording.database(kill.database)} | {kill.scenario}, {how} | `{kill.expected}` "
-            f"| {'caught' if kill.caught else '**not caught**'} | {kill.after} | {others} |"
+            f"| {'caught' if kill.caught else '**not caught**'} | {kill.after} | {others} | {kill.seen_in} |"
         )
     return "\n".join(lines)
 

@@ -15,6 +15,7 @@ from harness.protocols import JobId, Promise
 from harness.scenario import Cast, Client, Load, Part, Program, Scenario, Stage, lease_of
 from scenarios import programs
 from scenarios.atomic_submit import ATOMIC_SUBMIT, submit, try_to_submit
+from scenarios.bulk_delete import BULK_DELETE
 from scenarios.claim_race import CLAIM_RACE
 from scenarios.claiming import SETUP_SECONDS, claim_few, enqueue, install, must
 from scenarios.cleanup_churn import CLEANUP_CHURN
@@ -49,6 +50,18 @@ def claim_then_look(client: Client, batch: int) -> Iterator[None]:
     client.status_all()
     if reply.handles:
         client.complete(reply.handles)
+
+
+def enqueue_alike(client: Client) -> None:
+    """Enqueue one job, the same as everybody else does, with a key for who adds such a job once."""
+    client.enqueue([{"payload": {"key": "alike"}, "priority": 0, "tag": TAG, "run": None}])
+
+
+def enqueue_and_delete(client: Client, times: int) -> None:
+    """Enqueue a job and delete it so many times, as who was not told that it is gone."""
+    reply = client.enqueue([{"payload": "deleted" if times else "kept", "priority": 0, "tag": TAG, "run": None}])
+    for _ in range(times if reply.handles else 0):
+        client.delete_many("jobs", [handle.job for handle in reply.handles])
 
 
 def clean(client: Client) -> None:
@@ -219,6 +232,18 @@ def rescues(stage: Stage, setup: str) -> Cast:
     return [*holders, Part(f"w{last}", rescue, {"batch": batch, "wait": None})], _drained(stage)
 
 
+def enqueues(stage: Stage, setup: str) -> Cast:  # noqa: ARG001  # the queue is empty
+    """Workers enqueue the same job."""
+    each = range(stage.load.workers)
+    return [Part(f"w{n}", enqueue_alike) for n in each], _drained(stage)
+
+
+def deletions(stage: Stage, setup: str) -> Cast:  # noqa: ARG001  # as above
+    """One worker enqueues a job and deletes it twice while the others enqueue."""
+    others = [Part(f"w{n}", enqueue_and_delete, {"times": 0}) for n in range(1, stage.load.workers)]
+    return [Part("w0", enqueue_and_delete, {"times": 2}), *others], Part("quiet", look_at_all)
+
+
 def clean_up(stage: Stage, setup: str) -> Cast:
     """One worker cleans up by tag while the others claim."""
     fill(stage, setup)
@@ -348,6 +373,7 @@ QUICK_CLAIMS: Final = {
 PATIENT: Final[Mapping[str, Any]] = {"flush_interval": 3600.0, "max_batch_size": 1_000_000}
 FENCELESS: Final = "defect:unfenced-completion"
 STALE: Final = "defect:progress-stale-overwrite"
+TWICE: Final = "defect:unique-check-then-insert"
 PROGRAMS: Final = replace(
     _exploration(
         CLAIM_RACE,
@@ -378,6 +404,27 @@ EXPLORATIONS: Final[dict[str, Scenario]] = {
             claim="What a worker held that died, or was away for longer than its lease, is done by another, and by no two at once.",
         ),
         _exploration(CLEANUP_CHURN, clean_up, "delete-one-transaction", "submit-atomic", quick={}),
+        replace(
+            _exploration(
+                CLAIM_RACE,
+                enqueues,
+                "every-worker-served",
+                quick={},
+                control={"sqlite": TWICE, "postgres": TWICE},
+            ),
+            name="enqueue-race",
+            claim="However many enqueue a job at once, or again, every job that is handed out has an id that an enqueue returned.",
+            sampled=True,
+        ),
+        _exploration(
+            BULK_DELETE,
+            deletions,
+            "delete-one-transaction",
+            "delete-spares-running",
+            "statement-budget",
+            quick={},
+            control={"sqlite": "defect:rowid-reuse", "postgres": "defect:id-watermark-delete"},
+        ),
         _exploration(ATOMIC_SUBMIT, submits, "statement-budget", quick={}),
         _exploration(
             PROGRESS_UPDATES,

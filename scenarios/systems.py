@@ -25,11 +25,11 @@ def _builtin() -> dict[str, dict[str, Subject]]:
     """Name → database → subject, for all that ships with us."""
     rows = [
         *(
-            (f"reference:{s.name}", s.systems, s.about, s.caught_by, s.story, s.at_level, "race")
+            (f"reference:{s.name}", s.systems, s.about, s.caught_by, s.story, s.at_level, "race", "")
             for s in STRATEGIES.values()
         ),
         *(
-            (f"defect:{d.name}", d.systems, tuple(d.caught_by), d.caught_by, d.bug, {}, d.certain)
+            (f"defect:{d.name}", d.systems, tuple(d.caught_by), d.caught_by, d.bug, {}, d.certain, d.seen_in)
             for d in DEFECTS.values()
         ),
     ]
@@ -45,10 +45,11 @@ def _builtin() -> dict[str, dict[str, Subject]]:
                 at_level={f"{database}-{level}": {"claim-race": by} for level, by in at_level.items()},
                 story=story,
                 certain=certain,
+                seen_in=seen_in,
             )
             for database, system in classes.items()
         }
-        for name, classes, about, caught_by, story, at_level, certain in rows
+        for name, classes, about, caught_by, story, at_level, certain, seen_in in rows
     }
 
 

@@ -27,21 +27,26 @@ RIGHT: Final[Mapping[str, Mapping[str, str]]] = {
     "bulk-delete": _both("reference:delete-many"),
     "cleanup-churn": _both("reference:delete-many"),
     "atomic-submit": _both("reference:submit-run"),
+    "enqueue-race": _both("reference:enqueue-once"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Provocation:
-    """The scenario a defect shows itself in, how it is driven, and with what: as far as it is said, else as the scenario has it."""
+    """The scenario a defect shows itself in, how it is driven, and with what: as far as it is said, else as the scenario has it.
+
+    `twin` names the right way of doing the same where it is none of the scenario's.
+    """
 
     scenario: str
     mode: Mode = "explore"
     batch: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    twin: str | None = None
 
     def right(self, database: str) -> str | None:
         """The right way of doing the same on a database; None where there is none."""
-        return RIGHT[self.scenario].get(database)
+        return self.twin or RIGHT[self.scenario].get(database)
 
 
 def _raced(scenario: str) -> Provocation:
@@ -63,7 +68,7 @@ PROVOCATIONS: Final[Mapping[str, Provocation]] = {
     "guarded-subquery": _CLAIMS_OF_ONE,
     "unordered-returning": _CLAIMS,
     "filter-after-limit": _CLAIMS_OF_ONE,
-    "fetchone-returning": Provocation("claim-race", "race", options={"patience_seconds": 0.5}),
+    "fetchone-returning": Provocation("claim-race", batch=1, options={"patience_seconds": 0.0}),
     "advisory-lock-stale": _RESCUES,
     "loop-update": _raced("claim-batch"),
     "skip-locked-serializable": _CLAIMS_OF_ONE,
@@ -89,4 +94,10 @@ PROVOCATIONS: Final[Mapping[str, Provocation]] = {
     "unfenced-completion": _RESCUES,
     "state-only-fence": _RESCUES,
     "batch-deadlock": Provocation("claim-race"),
+    "retry-after-commit": Provocation("enqueue-race", options=_CRASH),
+    "unique-check-then-insert": Provocation("enqueue-race"),
+    "id-watermark-delete": Provocation("bulk-delete", twin="reference:enqueue-once"),
+    "rowid-reuse": Provocation("bulk-delete"),
+    "count-then-claim": Provocation("claim-race", batch=1, options={"most_running": 1}, twin="reference:limited"),
+    "sqlite-text-time": _CLAIMS_OF_ONE,
 }

@@ -16,7 +16,7 @@ from reports.zoo import clean, kills, markdown
 from scenarios.explorations import EXPLORATIONS
 from scenarios.zoo import PROVOCATIONS
 
-FEW = ("select-then-update", "rescue-finished", "claimed-not-running")
+FEW = ("select-then-update", "rescue-finished", "claimed-not-running", "unique-check-then-insert", "rowid-reuse")
 
 
 def run(databases: Sequence[str], out: Path, *defects: str) -> Campaign:
@@ -65,13 +65,17 @@ def test_a_few_of_the_zoo_are_caught_and_shown(tmp_path: Path) -> None:
         ("select-then-update", "no-double-claim", True),
         ("rescue-finished", "terminal-once", True),
         ("claimed-not-running", "no-lost-job", True),
+        ("unique-check-then-insert", "no-phantom-claim", True),
+        ("rowid-reuse", "delete-exact", True),
     ]
     assert clean(saved.results) == (0, 0)
-    assert "| `rescue-finished` | SQLite | claim-recovery, explored | `terminal-once` | caught |" in markdown(
-        kills(saved.results)
-    )
+    matrix = markdown(kills(saved.results))
+    assert "| `rescue-finished` | SQLite | claim-recovery, explored | `terminal-once` | caught |" in matrix
+    assert " | River#1302, solid_queue#589, rq#2424 |\n" in matrix
     page = (tmp_path / "latest" / "report.html").read_text(encoding="utf-8")
-    assert "3 of 3 caught" in page
+    assert "5 of 5 caught" in page
+    assert "Seen in" in page
+    assert "deltachat-core#641" in page
 
 
 @pytest.mark.full

@@ -11,10 +11,12 @@ from reference_impl.defects.advisory_lock_stale import PostgresAdvisoryLockStale
 from reference_impl.defects.attempt_miscount import PostgresAttemptMiscount, SqliteAttemptMiscount
 from reference_impl.defects.batch_deadlock import PostgresBatchDeadlock
 from reference_impl.defects.claimed_not_running import PostgresClaimedNotRunning, SqliteClaimedNotRunning
+from reference_impl.defects.count_then_claim import PostgresCountThenClaim, SqliteCountThenClaim
 from reference_impl.defects.delete_unguarded import PostgresDeleteUnguarded, SqliteDeleteUnguarded
 from reference_impl.defects.fetchone_returning import SqliteFetchoneReturning
 from reference_impl.defects.filter_after_limit import PostgresFilterAfterLimit, SqliteFilterAfterLimit
 from reference_impl.defects.guarded_subquery import PostgresGuardedSubquery, SqliteGuardedSubquery
+from reference_impl.defects.id_watermark_delete import PostgresIdWatermarkDelete
 from reference_impl.defects.immediate_in_name import SqliteImmediateInName
 from reference_impl.defects.loop_delete import PostgresLoopDelete, SqliteLoopDelete
 from reference_impl.defects.no_recovery import PostgresNoRecovery, SqliteNoRecovery
@@ -26,14 +28,18 @@ from reference_impl.defects.progress_lost_update import PostgresLostUpdate, Sqli
 from reference_impl.defects.progress_stale_overwrite import PostgresStaleOverwrite, SqliteStaleOverwrite
 from reference_impl.defects.progress_throttled_too_long import PostgresThrottledTooLong, SqliteThrottledTooLong
 from reference_impl.defects.rescue_finished import PostgresRescueFinished, SqliteRescueFinished
+from reference_impl.defects.retry_after_commit import PostgresRetryAfterCommit
 from reference_impl.defects.reused_token import PostgresReusedToken, SqliteReusedToken
+from reference_impl.defects.rowid_reuse import SqliteRowidReuse
 from reference_impl.defects.silent_single_worker import SilentSingleWorker
 from reference_impl.defects.skip_locked_serializable import PostgresSkipLockedSerializable
+from reference_impl.defects.sqlite_text_time import SqliteTextTime
 from reference_impl.defects.stale_candidate import PostgresStaleCandidate
 from reference_impl.defects.state_only_fence import PostgresStateOnlyFence, SqliteStateOnlyFence
 from reference_impl.defects.too_many_variables import PostgresTooManyVariables, SqliteTooManyVariables
 from reference_impl.defects.torn_status import PostgresTornStatus, SqliteTornStatus
 from reference_impl.defects.unfenced_completion import PostgresUnfencedCompletion, SqliteUnfencedCompletion
+from reference_impl.defects.unique_check_then_insert import PostgresUniqueCheckThenInsert, SqliteUniqueCheckThenInsert
 from reference_impl.defects.unordered_returning import PostgresUnorderedReturning, SqliteUnorderedReturning
 from reference_impl.defects.wrong_clock import PostgresWrongClock, SqliteWrongClock
 from reference_impl.queue import Queue
@@ -321,6 +327,54 @@ _TABLE: Final = (
         bug="Completes what is running, though it is the successor's attempt.",
         seen_in="River, pg-boss (by reading)",
         caught_by={"claim-recovery": "fenced-completion"},
+        certain="zoo",
+    ),
+    Defect(
+        "retry-after-commit",
+        {"postgres": PostgresRetryAfterCommit},
+        bug="What was committed before its answer was lost is done again.",
+        seen_in="murmur#122",
+        caught_by={"enqueue-race": "no-phantom-claim"},
+        certain="zoo",
+    ),
+    Defect(
+        "unique-check-then-insert",
+        _both(SqliteUniqueCheckThenInsert, PostgresUniqueCheckThenInsert),
+        bug="Looks whether a job is there before it adds it: two add it.",
+        seen_in="django-q#231, River#619",
+        caught_by={"enqueue-race": "no-phantom-claim"},
+        certain="zoo",
+    ),
+    Defect(
+        "id-watermark-delete",
+        {"postgres": PostgresIdWatermarkDelete},
+        bug="Deletes up to an id, and with the others what was committed late.",
+        seen_in="brandur/sorg#159",
+        caught_by={"bulk-delete": "delete-exact"},
+        certain="zoo",
+    ),
+    Defect(
+        "rowid-reuse",
+        {"sqlite": SqliteRowidReuse},
+        bug="An id is given again, and a late delete hits the new job.",
+        seen_in="huey, deltachat-core#641",
+        caught_by={"bulk-delete": "delete-exact"},
+        certain="zoo",
+    ),
+    Defect(
+        "count-then-claim",
+        _both(SqliteCountThenClaim, PostgresCountThenClaim),
+        bug="Counts what is running, then claims: more are running than may be.",
+        seen_in="pgqueuer#761",
+        caught_by={"claim-race": "batch-limit"},
+        certain="zoo",
+    ),
+    Defect(
+        "sqlite-text-time",
+        {"sqlite": SqliteTextTime},
+        bug="Times of two formats are compared as text.",
+        seen_in="Oban#1391",
+        caught_by={"claim-race": "no-false-empty"},
         certain="zoo",
     ),
     Defect(

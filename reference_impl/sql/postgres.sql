@@ -552,3 +552,46 @@ UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL WHERE id = %(job)
 -- WRONG: makes what is due ready, and takes its attempt back.
 UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL, attempt = attempt - 1
 WHERE status = 'running' AND due_at <= now()
+
+-- name: add_key
+-- What a job is known by to those who enqueue it.
+ALTER TABLE jobs ADD COLUMN key text
+
+-- name: make_keys_unique
+-- One job to a key.
+CREATE UNIQUE INDEX jobs_of_key ON jobs (key)
+
+-- name: enqueue_keyed
+-- As enqueue, each with the key of the same place in a JSON array of keys, but for those whose key the index refuses; the key with the id.
+-- Waits for whoever is adding one with the same key, and adds it where that was undone.
+INSERT INTO jobs (payload, priority, tag, run, key)
+SELECT payload, priority, tag, run, key
+FROM ROWS FROM (
+  json_to_recordset(%(jobs)s::json) AS (payload text, priority integer, tag text, run bigint),
+  json_array_elements_text(%(keys)s::json)
+) WITH ORDINALITY AS job (payload, priority, tag, run, key, position)
+ORDER BY position
+ON CONFLICT DO NOTHING
+RETURNING id, key
+
+-- name: find_by_key
+-- Those of a JSON array of keys that there is a job of, each with its oldest.
+SELECT key, min(id) FROM jobs WHERE key IN (SELECT json_array_elements_text(%(keys)s::json)) GROUP BY key
+
+-- name: lock_queue
+-- The queue's own row, locked until the transaction ends.
+SELECT id FROM identity FOR UPDATE
+
+-- name: count_running
+-- How many jobs are running; of use to who claims only while nobody else does.
+SELECT count(*) FROM jobs WHERE status = 'running'
+
+-- name: find_others_up_to
+-- The jobs up to the last of an array of ids that are not in it, as of now.
+SELECT id FROM jobs
+WHERE id <= (SELECT max(id) FROM unnest(%(ids)s::bigint[]) AS asked (id)) AND id <> ALL (%(ids)s::bigint[])
+LIMIT 1
+
+-- name: delete_jobs_up_to
+-- WRONG after a look of its own: ids are not committed in their order.
+DELETE FROM jobs WHERE id <= %(last)s::bigint AND status <> 'running'
