@@ -68,7 +68,7 @@ PROVOCATIONS: Final[Mapping[str, Provocation]] = {
     "guarded-subquery": _CLAIMS_OF_ONE,
     "unordered-returning": _CLAIMS,
     "filter-after-limit": _CLAIMS_OF_ONE,
-    "fetchone-returning": Provocation("claim-race", batch=1, options={"patience_seconds": 0.0}),
+    "fetchone-returning": Provocation("claim-race", options={"patience_seconds": 0.0}),
     "advisory-lock-stale": _RESCUES,
     "loop-update": _raced("claim-batch"),
     "skip-locked-serializable": _CLAIMS_OF_ONE,

@@ -15,7 +15,8 @@ T = TypeVar("T")
 class SqliteFetchoneReturning(UpdateReturning):
     """A shape we reproduced: others find the file locked until this process happens to use the cursor again, when its work is done.
 
-    Caught by lock-errors.
+    Of claims of several jobs only, as Python's sqlite3 looks ahead and ends a statement with its last row; so all but the first job of
+    such a claim are handed to nobody besides. Caught by lock-errors.
     """
 
     _cursor: sqlite3.Cursor | None = None
