@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import contend
 from harness import bundle as bundles
-from harness import databases, gates, witnesses
+from harness import databases, faults, gates, witnesses
 from harness.bundle import Bundle
 from harness.databases import redis_server
 from harness.errors import ContendError, RunAbandoned, UsageError
@@ -181,6 +181,7 @@ class Campaign:
             crowd=self.crowd,
             replay=self.request.replay if case.role == "subject" else None,
             gate=gates.choose(case.database) if case.scenario.mode == "explore" else None,
+            faults=faults.FAULTS if case.scenario.faults else None,
         )
         return place, performed
 
@@ -386,7 +387,10 @@ def _load(scenario: Scenario, request: Request, seed: int, *, timed: bool, optio
     given = {name: value for name in ("workers", "jobs", "batch") if (value := getattr(request, name)) is not None}
     if scenario.mode != request.mode:  # a number of racing workers is none of workers whose statements are put in order
         given = {}
-    return replace(load, seed=seed, timed=timed, options={**load.options, **options, **request.options}, **given)
+    brief = {} if request.scenarios or request.profile != "quick" else scenario.brief
+    return replace(
+        load, seed=seed, timed=timed, options={**load.options, **brief, **options, **request.options}, **given
+    )
 
 
 def execute(

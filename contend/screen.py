@@ -39,6 +39,7 @@ _COVERED: Final[Mapping[str, str]] = {
     "deletions": "deletions",
     "reads": "reads",
     "kills": "killed",
+    "faults": "faults",
 }
 
 

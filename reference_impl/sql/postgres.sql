@@ -595,3 +595,9 @@ LIMIT 1
 -- name: delete_jobs_up_to
 -- WRONG after a look of its own: ids are not committed in their order.
 DELETE FROM jobs WHERE id <= %(last)s::bigint AND status <> 'running'
+
+-- name: sweep_by_own_clock
+-- WRONG: makes ready what is due by the clock of whoever asks, %(now)s in seconds since 1970.
+UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL
+WHERE status = 'running' AND due_at <= to_timestamp(%(now)s)
+RETURNING id

@@ -419,3 +419,9 @@ UPDATE jobs SET
   due_at = julianday('now', :lease), progress = NULL
 WHERE id IN (SELECT id FROM jobs WHERE status = 'ready' AND run_at <= datetime('now') ORDER BY priority DESC, id LIMIT :limit)
 RETURNING priority, id, token, attempt
+
+-- name: sweep_by_own_clock
+-- WRONG: makes ready what is due by the clock of whoever asks, :now in seconds since 1970.
+UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL
+WHERE status = 'running' AND due_at <= julianday(:now, 'unixepoch')
+RETURNING id
