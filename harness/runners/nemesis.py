@@ -148,16 +148,30 @@ class Nemesis:
         return self.faults[name].missing(self)
 
     @contextmanager
-    def strike(self, name: str, workers: Sequence[str], inside: str | None) -> Iterator[None]:
+    def strike(
+        self, name: str, workers: Sequence[str], inside: str | None, within_seconds: float | None = None
+    ) -> Iterator[None]:
         """Do the harm of that name to these workers, or to everybody's database; on leaving, it is healed.
 
-        With `inside`, each of them is in such an operation when it is struck. Raises `FaultMissed`.
+        With `inside`, each of them is in such an operation when it is struck: before a statement, or with `within_seconds` at a random
+        moment after it was first seen in one, at most so much later. Raises `FaultMissed`.
         """
         fault = self.faults[name]
         harmed = list(workers) if fault.workers else []
         with ExitStack() as healing, contextlib.ExitStack() as braked:
             for worker in workers if inside else ():
-                braked.enter_context(self._held(worker, str(inside)))
+                braked.enter_context(
+                    self._held(worker, str(inside))
+                    if within_seconds is None
+                    else self.met(
+                        worker,
+                        str(inside),
+                        time.monotonic() + INSIDE_SECONDS,
+                        self.rng.uniform(0, within_seconds),
+                    )
+                )
+            if not harmed and any(self._stopped.values()):
+                braked.close()  # by a signal: it may hold the very lock that a harm to the database is to take
             healing.enter_context(self._recorded(fault, harmed))
             healing.enter_context(fault.strike(self, harmed or self.workers))
             braked.close()

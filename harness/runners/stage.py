@@ -355,10 +355,15 @@ class RealStage:
         return self.nemesis.missing(fault)
 
     def strike(
-        self, fault: str, workers: Sequence[str], *, inside: str | None = None
+        self,
+        fault: str,
+        workers: Sequence[str],
+        *,
+        inside: str | None = None,
+        within_seconds: float | None = None,
     ) -> contextlib.AbstractContextManager[None]:
         """Do harm; see `harness.scenario.Stage`."""
-        return self.nemesis.strike(fault, workers, inside)
+        return self.nemesis.strike(fault, workers, inside, within_seconds)
 
     def handed_on(self, name: str, *, within: float) -> bool:
         """Wait until a job that a process holds now is handed to another; whether that came."""
