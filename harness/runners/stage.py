@@ -343,6 +343,7 @@ class RealStage:
                 self.faults,
                 workers,
                 self._levers,
+                closed=self.source.kind == "command",
             )
             self.stack.callback(self._nemesis.end)
         return self._nemesis
