@@ -260,7 +260,8 @@ def judge(case: Case, place: Path, performed: Performed, extra_invariants: Seque
         found.append(
             Evidence("history-judged", present=False, reason=f"The history could not be judged: {said}.", remedy=remedy)
         )
-    found += [Evidence(CARRIED_THROUGH, present=False, reason=problem) for problem in performed.problems]
+    problems = dict.fromkeys(performed.problems)  # what ended the run may have been noticed twice
+    found += [Evidence(CARRIED_THROUGH, present=False, reason=problem) for problem in problems]
     return Draft(case, place, tuple(judgements), tuple(found), told, series, performed.seconds)
 
 
