@@ -50,7 +50,6 @@ SOCKET_ROOM = (
 )
 UP_SECONDS = 60.0  # a process that has not come up by then is hung: eight take about 1 s on 2 busy cores
 GO_SECONDS = 0.01  # how far ahead a common start is set, so that every process has got the word before it
-STOP_SECONDS = 5.0  # a signal is taken within a time slice
 END_SECONDS = 20.0  # closing takes milliseconds; a starved machine may make it seconds
 
 
@@ -481,22 +480,6 @@ class Crew:
         if fatal:
             self._members[name].gone = text
         return Answer(name, problem=text)
-
-    @contextlib.contextmanager
-    def stopped(self, name: str) -> Iterator[None]:
-        """Stop a process (SIGSTOP) while the context lasts: what it has written down by then is all it has done."""
-        pid = self.pid(name)
-        os.kill(pid, signal.SIGSTOP)
-        until = time.monotonic() + STOP_SECONDS
-        stat = Path(f"/proc/{pid}/stat")
-        while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] not in "TtZX":
-            if time.monotonic() > until:
-                break
-        try:
-            yield
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
     def kill(self, name: str) -> None:
         """SIGKILL a process, and only it, on purpose: not a problem. Returns when it is dead."""

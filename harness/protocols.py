@@ -346,6 +346,9 @@ class Site(Protocol):
     def kill(self, worker: str) -> None:
         """SIGKILL it; returns when it is dead."""
 
+    def stopped(self, worker: str) -> AbstractContextManager[None]:
+        """Keep it stopped (SIGSTOP) while the context lasts, whoever else does. Raises `FaultMissed` where it was not well, or is not."""
+
     def levers(self, worker: str) -> Levers:
         """What can be changed inside it."""
 

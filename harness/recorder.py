@@ -316,10 +316,7 @@ class RecordedSystem:
         call: Callable[[], tuple[Handle, ...]],
         extra: Callable[[], dict[str, Any]] = dict,
     ) -> Reply:
-        if self._turnstile is not None:
-            self._stop(self._turnstile, kind)
-        if self._skew is not None:
-            self._skew.sync()
+        self._before(kind)
         began = time.monotonic_ns()
         op = self._recorder.invoke(kind, self.phase, **fields)
         try:
@@ -444,8 +441,7 @@ class RecordedSystem:
         """Claim at most `limit` jobs. The one call that is timed to the microsecond, so it is written out straight."""
         recorder = self._recorder
         claim = self._system.claim
-        if self._turnstile is not None:
-            self._stop(self._turnstile, "claim")
+        self._before("claim")
         began = time.monotonic_ns()
         op = recorder.invoke("claim", self.phase, requested=limit)
         try:
@@ -512,6 +508,12 @@ class RecordedSystem:
             yield
         finally:
             self._clock.let_pass(-seconds)
+
+    def _before(self, kind: str) -> None:
+        if self._turnstile is not None:
+            self._stop(self._turnstile, kind)
+        if self._skew is not None:
+            self._skew.sync()
 
     def _stop(self, turnstile: Turnstile, kind: str) -> None:
         turnstile.operation(kind)

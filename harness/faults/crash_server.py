@@ -11,8 +11,9 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from harness import signals
 from harness.errors import FaultMissed
-from harness.faults import asking, signals
+from harness.faults import asking
 from harness.protocols import Site
 
 NOT_OURS = "there is no server of our own"

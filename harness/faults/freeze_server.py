@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from harness.faults import asking, signals
+from harness import signals
+from harness.faults import asking
 from harness.faults.crash_server import NOT_OURS
 from harness.protocols import Site
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from harness import signals
 from harness.errors import FaultMissed
-from harness.faults import signals
 from harness.protocols import Site
 
 
@@ -27,8 +27,8 @@ class KillWorker:
         """Kill them, one after the other; each is dead when it is done."""
         for worker in workers:
             pid = site.pid(worker)
-            if not signals.is_well(pid):
-                raise FaultMissed(f"{worker} was to be killed and was not running before.")
+            if signals.is_gone(pid):
+                raise FaultMissed(f"{worker} was to be killed and was not running any more.")
             site.kill(worker)
             signals.wait_gone([pid])
         yield

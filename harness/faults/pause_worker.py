@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from harness.faults import signals
 from harness.protocols import Site
 
 
@@ -24,10 +24,7 @@ class PauseWorker:
     @contextmanager
     def strike(self, site: Site, workers: Sequence[str]) -> Iterator[None]:
         """Stop them; on leaving, let them go on."""
-        pids = [site.pid(worker) for worker in workers]
-        try:
-            for pid in pids:
-                signals.stop(pid)
+        with contextlib.ExitStack() as stopped:
+            for worker in workers:
+                stopped.enter_context(site.stopped(worker))
             yield
-        finally:
-            signals.go_on(pids)

@@ -6,12 +6,12 @@ Strange Loop 2014): it finds more than stopping all at once.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from harness.faults import signals
 from harness.protocols import Site
 
 LONGEST_APART_SECONDS: Final = 0.2
@@ -32,15 +32,13 @@ class Swizzle:
     @contextmanager
     def strike(self, site: Site, workers: Sequence[str]) -> Iterator[None]:
         """Stop these workers in a random order, with random pauses; on leaving, let them go on in another."""
-        stopped: list[int] = []
-        try:
+        stopped: dict[str, contextlib.ExitStack] = {}
+        with contextlib.ExitStack() as healing:
             for worker in site.rng.sample(workers, len(workers)):
-                signals.stop(site.pid(worker))
-                stopped.append(site.pid(worker))
+                stopped[worker] = healing.enter_context(contextlib.ExitStack())
+                stopped[worker].enter_context(site.stopped(worker))
                 time.sleep(site.rng.uniform(0, LONGEST_APART_SECONDS))
             yield
-            for pid in site.rng.sample(stopped, len(stopped)):
-                signals.go_on([pid])
+            for worker in site.rng.sample(workers, len(workers)):
+                stopped[worker].close()
                 time.sleep(site.rng.uniform(0, LONGEST_APART_SECONDS))
-        finally:
-            signals.go_on(stopped)

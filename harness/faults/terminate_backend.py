@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from harness import signals
 from harness.errors import FaultMissed
-from harness.faults import asking, signals
+from harness.faults import asking
 from harness.faults.cut_connection import NO_NETWORK
 from harness.protocols import Site
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import Final
 
 import orjson
 
+from harness import signals
 from harness.errors import FaultMissed, RunAbandoned
 from harness.levers import Levers
 from harness.processes import Crew
@@ -102,6 +104,7 @@ class Nemesis:
     workers: Sequence[str]
     _levers: Mapping[str, Levers]
     _recorder: Recorder | None = field(default=None, init=False)
+    _stopped: Counter[str] = field(default_factory=Counter, init=False)  # how often, by each worker
 
     @property
     def recorder(self) -> Recorder:
@@ -122,6 +125,19 @@ class Nemesis:
     def kill(self, worker: str) -> None:
         """SIGKILL it; returns when it is dead."""
         self.crew.kill(worker)
+
+    @contextmanager
+    def stopped(self, worker: str) -> Iterator[None]:
+        """Keep it stopped (SIGSTOP) while the context lasts, whoever else does."""
+        if not self._stopped[worker]:
+            signals.stop(self.crew.pid(worker))
+        self._stopped[worker] += 1
+        try:
+            yield
+        finally:
+            self._stopped[worker] -= 1
+            if not self._stopped[worker]:
+                signals.go_on([self.crew.pid(worker)])
 
     def levers(self, worker: str) -> Levers:
         """What can be changed inside it."""
@@ -204,7 +220,7 @@ class Nemesis:
         while time.monotonic() < until:
             if _is_in(self._see_at_work(worker, ledger), inside):
                 time.sleep(after_seconds)
-                with self.crew.stopped(worker):
+                with self.stopped(worker):
                     if _is_in(ledger.now(worker), inside):  # it may have gone on meanwhile
                         yield
                         return

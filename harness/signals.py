@@ -25,6 +25,11 @@ def state(pid: int) -> str:
     return "X"
 
 
+def is_gone(pid: int) -> bool:
+    """Whether the process runs no more."""
+    return state(pid) in _GONE
+
+
 def is_well(pid: int) -> bool:
     """Whether the process lives and is not stopped."""
     return state(pid) not in _STOPPED + _GONE
