@@ -23,7 +23,7 @@ WORK_LEASES: Final = (0.1, 0.5)  # how long the work on one claim takes, at leas
 POLL_SECONDS: Final = 0.02
 AWAY_LEASES: Final = 2.5  # that a paused worker is away at most; less, once another has a job of its own
 BEYOND: Final = 1.2  # leases, after which every one that ran at the end is over
-PAYLOAD_BYTES: Final = 4000  # so that a file that may not grow is soon full
+PAYLOAD_BYTES: Final = 2000  # of noise, as hex, so that a file that may not grow is soon full
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ PLANS: Final[Mapping[str, Plan]] = {
     "latency": Plan(seconds=0.4),
     "half-open": Plan("claim", seconds=0.4),
     "hold-lock": Plan("complete", seconds=0.4),
-    "fill-disk": Plan(seconds=0.6),
-    "skew-clock": Plan(seconds=0.6),
+    "fill-disk": Plan(seconds=1.0),
+    "skew-clock": Plan(seconds=1.0),
     "idle-transaction": Plan(seconds=0.4),
     "freeze-server": Plan("complete", seconds=0.4),
     "crash-server": Plan("complete"),
@@ -63,7 +63,8 @@ def live(client: Client, batch: int, lease_seconds: float) -> None:
     while not client.over():
         if client.offers("recover"):
             client.recover()
-        client.enqueue([{"payload": "x" * PAYLOAD_BYTES, "priority": 1, "tag": "contend", "run": None}] * batch)
+        noise = client.rng.randbytes(PAYLOAD_BYTES).hex()
+        client.enqueue([{"payload": noise, "priority": 1, "tag": "contend", "run": None}] * batch)
         reply = client.claim(batch)
         if not reply.handles:
             client.pause(client.rng.uniform(0, POLL_SECONDS))

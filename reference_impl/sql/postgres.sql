@@ -597,3 +597,9 @@ UPDATE tally SET claimed = claimed + %(jobs)s::bigint
 -- name: charge_attempt
 -- WRONG of jobs that nobody has begun: counts an attempt that failed for each ready job of an array of ids.
 UPDATE jobs SET attempt = attempt + 1, reason = 'failed in attempt ' || attempt + 1 WHERE id = ANY (%(jobs)s::bigint[]) AND status = 'ready'
+
+-- name: sweep_by_own_clock
+-- WRONG: makes ready what is due by the clock of whoever asks, %(now)s in seconds since 1970.
+UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL
+WHERE status = 'running' AND due_at <= to_timestamp(%(now)s)
+RETURNING id

@@ -384,3 +384,9 @@ CREATE UNIQUE INDEX jobs_once ON jobs (tag) WHERE tag = 'once' AND status <> 'ru
 -- WRONG of jobs that nobody has begun: counts an attempt that failed for each ready job of a JSON array of ids.
 UPDATE jobs SET attempt = attempt + 1, reason = 'failed in attempt ' || (attempt + 1)
 WHERE id IN (SELECT value FROM json_each(:jobs)) AND status = 'ready'
+
+-- name: sweep_by_own_clock
+-- WRONG: makes ready what is due by the clock of whoever asks, :now in seconds since 1970.
+UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL
+WHERE status = 'running' AND due_at <= julianday(:now, 'unixepoch')
+RETURNING id

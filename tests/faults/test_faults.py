@@ -23,6 +23,7 @@ from harness.databases.postgres import Postgres, PostgresServer
 from harness.databases.sqlite import Sqlite, SqliteServer
 from harness.errors import FaultMissed, UnknownName
 from harness.faults import FAULTS, choose
+from harness.faults.fill_disk import unmountable
 from harness.levers import Levers
 from harness.protocols import Fault, Network, Server, Site
 from harness.witnesses.wire import Wire
@@ -261,30 +262,36 @@ def test_a_server_that_is_given_is_not_ours_to_crash_or_to_stop(arena: Arena) ->
             assert choose(name).missing(arena) == "there is no server of our own"
 
 
-FROZEN = """
+HARMED = """
 import sys, time
 from harness.databases.postgres import Postgres
 from harness.faults import choose
 class Site: pass
 with Postgres().serve() as server, server.fresh() as url:
-    Site.server, Site.url = server, url
-    with choose("freeze-server").strike(Site, []):
+    Site.server, Site.url, Site.database = server, url, "postgres"
+    with choose(sys.argv[1]).strike(Site, []):
         print(*server.processes(), flush=True)
         time.sleep(600)
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_server_that_stands_still_is_gone_when_contend_is(number: signal.Signals) -> None:
-    """A stopped process takes no signal but SIGKILL and SIGCONT: whoever ends the server lets it go on first."""
-    frozen = subprocess.Popen([sys.executable, "-c", FROZEN], stdout=subprocess.PIPE, text=True)
-    assert frozen.stdout is not None
-    pids = [int(pid) for pid in frozen.stdout.readline().split()]
+@pytest.mark.parametrize("fault", ["freeze-server", "fill-disk"])
+def test_a_server_that_was_harmed_is_gone_when_contend_is(fault: str, number: signal.Signals) -> None:
+    """A stopped process takes no signal but SIGKILL and SIGCONT, and a folder with a file system in it does not go: both are healed."""
+    if fault == "fill-disk" and unmountable() is not None:
+        pytest.skip(str(unmountable()))
+    harmed = subprocess.Popen([sys.executable, "-c", HARMED, fault], stdout=subprocess.PIPE, text=True)
+    assert harmed.stdout is not None
+    pids = [int(pid) for pid in harmed.stdout.readline().split()]
     assert len(pids) > 3
-    frozen.send_signal(number)
-    frozen.wait(60)
-    frozen.stdout.close()
+    run = Path(f"/proc/{pids[0]}/cwd").readlink().parent
+    assert ("small" in [entry.name for entry in run.iterdir()]) is (fault == "fill-disk")
+    harmed.send_signal(number)
+    harmed.wait(60)
+    harmed.stdout.close()
     deadline = time.monotonic() + 60
-    while any(psutil.pid_exists(pid) for pid in pids):
+    while run.exists() or any(psutil.pid_exists(pid) for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    assert str(run) not in Path("/proc/mounts").read_text()

@@ -15,11 +15,12 @@ from conftest import Once
 
 from harness import coverage
 from harness.faults import FAULTS
+from harness.faults.fill_disk import unmountable
 from harness.faults.latency import MS
 from scenarios.claim_recovery import PLANS
 
 SYSTEMS = {"sqlite": "reference:immediate-batch", "postgres": "reference:skip-locked-cte"}
-ONLY_SQLITE = {"hold-lock", "fill-disk"}
+ONLY_SQLITE = {"hold-lock", *(["fill-disk"] if unmountable() else [])}
 ONLY_POSTGRES = {
     "cut-connection",
     "terminate-backend",
@@ -82,7 +83,6 @@ def history(request: pytest.FixtureRequest, once: Once) -> Iterator[duckdb.DuckD
 
 
 on_postgres = pytest.mark.parametrize("history", ["postgres"], indirect=True)
-on_sqlite = pytest.mark.parametrize("history", ["sqlite"], indirect=True)
 on_both = pytest.mark.parametrize("history", ["sqlite", "postgres"], indirect=True)
 
 
@@ -210,9 +210,21 @@ def test_nothing_is_answered_while_the_server_stands_still_and_all_lose_it_when_
     assert count(history, lost) >= 1
 
 
-@on_sqlite
-@pytest.mark.parametrize(("fault", "code"), [("hold-lock", "SQLITE_BUSY"), ("fill-disk", "SQLITE_FULL")])
-def test_sqlite_refuses_what_cannot_be_and_takes_it_again_later(
+@pytest.mark.parametrize(
+    ("history", "fault", "code"),
+    [
+        ("sqlite", "hold-lock", "SQLITE_BUSY"),
+        ("sqlite", "fill-disk", "SQLITE_FULL"),
+        pytest.param(
+            "postgres",
+            "fill-disk",
+            "53100",
+            marks=pytest.mark.skipif(unmountable() is not None, reason=str(unmountable())),
+        ),
+    ],
+    indirect=["history"],
+)
+def test_a_database_refuses_what_cannot_be_and_takes_it_again_later(
     fault: str, code: str, history: duckdb.DuckDBPyConnection
 ) -> None:
     refused = f"""
