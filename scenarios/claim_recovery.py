@@ -103,12 +103,13 @@ def drive(stage: Stage) -> None:
     stage.ready([*workers, QUIET])
     stage.begin([Part(name, live, {"batch": load.batch, "lease_seconds": tick}) for name in workers])
     alive, left_out = list(workers), []
+    spared: list[str] = []
     rng = random.Random(f"{load.seed}/faults")  # noqa: S311  # repeatable, not secret
     try:
         for name in planned(load.options["faults"]):
             reason = stage.missing(name)
             if reason is None:
-                befall(stage, name, alive, tick, rng)
+                spared = befall(stage, name, alive, tick, rng, spared=spared)
             else:
                 left_out.append({"fault": name, "reason": reason})
     finally:
@@ -119,14 +120,19 @@ def drive(stage: Stage) -> None:
     stage.end(["setup", *alive, QUIET])
 
 
-def befall(stage: Stage, name: str, alive: list[str], tick: float, rng: random.Random) -> None:
-    """Do one fault to workers chosen by the seed; who is killed is not among the living any more."""
+def befall(
+    stage: Stage, name: str, alive: list[str], tick: float, rng: random.Random, *, spared: list[str]
+) -> list[str]:
+    """Do one fault to workers chosen by the seed, and give them; who is killed is not among the living any more.
+
+    Whom the fault before befell is spared: what it does late, with jobs that others have by now, must reach the database to be judged.
+    """
     plan = PLANS[name]
     if len(alive) <= plan.workers:
         raise RunAbandoned(
             f"{name} takes {plan.workers} of {len(alive)} workers, and somebody must be left. Raise --workers."
         )
-    victims = rng.sample(alive, plan.workers)
+    victims = rng.sample([worker for worker in alive if worker not in spared], plan.workers)
     stage.say(f"{name}: {', '.join(victims)}")
     with stage.strike(name, victims, inside=plan.inside):
         if plan.until_handed_on:
@@ -135,6 +141,7 @@ def befall(stage: Stage, name: str, alive: list[str], tick: float, rng: random.R
     if name == "kill-worker":
         alive[:] = [worker for worker in alive if worker not in victims]
         stage.handed_on(victims[0], within=AWAY_LEASES * tick)
+    return victims
 
 
 def planned(asked: str) -> list[str]:

@@ -62,6 +62,8 @@ _CRASH: Final = {"crash": True, "lease_seconds": 0.5}  # a lease that is waited 
 _CLAIMS: Final = Provocation("claim-race")
 _CLAIMS_OF_ONE: Final = Provocation("claim-race", batch=1)
 _RESCUES: Final = Provocation("claim-recovery", batch=1)
+# Of two preemptions, after 23 schedules or 41: more than a busy machine may do in the usual budget.
+_LONGER_RESCUES: Final = Provocation("claim-recovery", batch=1, options={"budget": 30.0})
 _DEATHS: Final = Provocation("claim-race", batch=1, options=_CRASH)
 PROVOCATIONS: Final[Mapping[str, Provocation]] = {
     "select-then-update": _CLAIMS,
@@ -84,13 +86,12 @@ PROVOCATIONS: Final[Mapping[str, Provocation]] = {
     "no-recovery": _DEATHS,
     "startup-steals": Provocation("late-start"),
     "wrong-clock": _RESCUES,
-    "starved-heartbeat": _RESCUES,
+    "starved-heartbeat": _LONGER_RESCUES,
     "poison-uncapped": Provocation("claim-recovery", batch=1, options={"max_attempts": 1}, control=True),
     "one-bad-row": Provocation("claim-race", batch=1, options=_CRASH, beside="reference:one-bad-row"),
     "pop-and-delete": _DEATHS,
     "attempt-miscount": _RESCUES,
-    # Found with two preemptions, on SQLite after some forty schedules: more than a busy machine may do in the usual budget.
-    "transient-as-failure": Provocation("claim-recovery", batch=1, options={"budget": 30.0}, control=True),
+    "transient-as-failure": _LONGER_RESCUES,
     "silent-single-worker": Provocation("worker-guard"),
     "progress-per-step": _raced("progress-updates"),
     "progress-stale-overwrite": Provocation("progress-updates"),

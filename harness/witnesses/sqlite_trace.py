@@ -94,6 +94,18 @@ class SqliteTrace:
             watch_pools(process, folder.with_name("pools"))
 
 
+@contextmanager
+def watching(process: str, folder: Path) -> Iterator[None]:
+    """Watch, in the calling process, every connection that is made while the context lasts, until it is closed; no pool is watched."""
+    before = sqlite3.connect, sqlite3.dbapi2.connect
+    _WatchedConnection.contend_trace = _Trace(StatementFile(folder, process), None)
+    sqlite3.connect = sqlite3.dbapi2.connect = _connect  # type: ignore[assignment]  # sqlite3's is overloaded
+    try:
+        yield
+    finally:
+        sqlite3.connect, sqlite3.dbapi2.connect = before
+
+
 @wraps(_CONNECT)
 def _connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
     if len(args) > _FACTORY_POSITION:
