@@ -224,6 +224,7 @@ def context_of(case: Case, witness: Witness) -> dict[str, Any]:
         "witness": witness.name,
         "flush_interval_ns": _interval_ns(case.load.options),
         "most_running": _most_running(case.load.options),
+        "max_attempts": _cap(case.load.options),
         "engine": case.engine,
         "seed": case.load.seed,
         "options": dict(case.load.options),
@@ -242,6 +243,12 @@ def _interval_ns(options: Mapping[str, Any]) -> int | None:
 def _most_running(options: Mapping[str, Any]) -> int | None:
     most = options.get("most_running")
     return most if isinstance(most, int) and not isinstance(most, bool) and most > 0 else None  # as above
+
+
+def _cap(options: Mapping[str, Any]) -> int | None:
+    most = options.get("max_attempts")
+    sound = isinstance(most, int) and not isinstance(most, bool) and 0 < most < 2**63  # as above
+    return most if sound else None
 
 
 def judge(case: Case, place: Path, performed: Performed, extra_invariants: Sequence[Path] = ()) -> Draft:
@@ -267,7 +274,8 @@ def judge(case: Case, place: Path, performed: Performed, extra_invariants: Seque
         found.append(
             Evidence("history-judged", present=False, reason=f"The history could not be judged: {said}.", remedy=remedy)
         )
-    found += [Evidence(CARRIED_THROUGH, present=False, reason=problem) for problem in performed.problems]
+    problems = dict.fromkeys(performed.problems)  # what ended the run may have been noticed twice
+    found += [Evidence(CARRIED_THROUGH, present=False, reason=problem) for problem in problems]
     return Draft(case, place, tuple(judgements), tuple(found), told, series, performed.seconds)
 
 

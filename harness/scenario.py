@@ -59,8 +59,8 @@ class Client(Protocol):
     def open(self) -> Reply:
         """Build the system in this process, as an operation of its own. `fail` where the system refused."""
 
-    def close(self) -> None:
-        """Let the system close what it opened, where it has `close`."""
+    def close(self) -> Reply | None:
+        """Let the system close what it opened; None where it has no `close`."""
 
     def install(self) -> Reply:
         """Make the system's tables."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from reference_impl import enqueueing, limits, postgres, sqlite, ways
+from reference_impl import enqueueing, postgres, sqlite, ways
 from reference_impl.queue import Queue
 
 CLAIMING: Final = ("claim-race", "claim-batch")
@@ -158,12 +158,6 @@ _TABLE: Final = (
         {"sqlite": enqueueing.SqliteEnqueueOnce, "postgres": enqueueing.PostgresEnqueueOnce},
         "Of the jobs with one key there is one, by a unique index, so that what was not answered may be enqueued again.",
         about=("enqueue-race",),
-    ),
-    Strategy(
-        "limited",
-        {"sqlite": limits.SqliteLimited, "postgres": limits.PostgresLimited},
-        "No more than so many jobs are running at once: counted and claimed while nobody else claims.",
-        about=("zoo",),
     ),
 )
 STRATEGIES: Final[Mapping[str, Strategy]] = {strategy.name: strategy for strategy in _TABLE}

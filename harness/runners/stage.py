@@ -292,8 +292,9 @@ class RealStage:
                     recall.end()
                     self.series["exploration"] = [told(explorer.found)]
                     self.crew.problems.extend(doubts(explorer.found, self.series.get("schedules", [])))
-            self.crew.gather([*names, quiet.name], within=BUILD_SECONDS)
-            self.end([*names, quiet.name])
+                with workers.let_go():
+                    self.crew.gather([*names, quiet.name], within=BUILD_SECONDS)
+                    self.end([*names, quiet.name])
 
     def ready(self, names: Sequence[str]) -> None:
         """Build the system in these processes. Raises `SystemUnusable` where it could not be built in any of them."""
@@ -342,6 +343,7 @@ class RealStage:
                 self.faults,
                 workers,
                 self._levers,
+                closed=self.source.kind == "command",
             )
             self.stack.callback(self._nemesis.end)
         return self._nemesis
