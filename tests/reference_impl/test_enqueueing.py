@@ -144,6 +144,6 @@ def test_all_who_claim_at_once_count_one_after_the_other(make: Make) -> None:
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, 1.5, "2"])
-def test_a_limit_that_makes_no_sense_is_refused(wrong: object) -> None:
+def test_a_limit_that_makes_no_sense_is_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match="most_running"):
         SqliteLimited("sqlite:///tmp/x.db", most_running=wrong)
