@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -132,6 +133,33 @@ def test_when_contend_ends_its_server_and_folder_are_gone(
     assert not running(contend.postmaster)
     assert not contend.folder.exists()
     assert contend.segment not in segments()
+
+
+def test_of_a_postmaster_that_was_killed_no_shared_memory_is_left(warm_place: Path, start: Start) -> None:
+    """As the kernel does when memory runs out: it leaves its interlock, which nobody else would remove."""
+    contend = start("postgres", warm_place).ready()
+    os.kill(contend.postmaster, signal.SIGKILL)
+    wait_for_end(contend.postmaster)
+    assert contend.segment in segments()
+    contend.end(signal.SIGINT)
+    assert contend.segment not in segments()
+    assert not contend.folder.exists()
+
+
+def test_a_contend_interrupted_during_initdb_lets_it_clear_its_shared_memory_away(
+    cold_place: Path, start: Start
+) -> None:
+    contend = start("postgres", cold_place)
+    below: list[psutil.Process] = []
+    while not any("postgres" in process.name() for process in below):
+        assert contend.process.poll() is None, "it should have been caught in initdb"
+        with contextlib.suppress(psutil.Error):
+            below = [child for child in psutil.Process(contend.process.pid).children(recursive=True) if child.name()]
+    contend.end(signal.SIGINT)
+    assert not psutil.wait_procs(below, timeout=20)[1]
+    rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
+    assert not {int(row[4]) for row in rows} & {process.pid for process in below}  # whoever made it
+    assert list((cold_place / "runs").iterdir()) == []
 
 
 def test_when_the_keeper_is_killed_the_kernel_stops_the_server_and_the_next_start_removes_the_folder(
