@@ -16,6 +16,7 @@ from harness.databases import choose
 from harness.errors import ContendError
 from harness.processes import Source
 from harness.processes import examine as examine_system
+from harness.scratch import scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,9 @@ def _space() -> Check:
 def _processes() -> Check:
     started = time.monotonic()
     try:
-        with tempfile.TemporaryDirectory(prefix="contend-doctor-") as folder:
+        with scratch("doctor") as folder:
             examine_system(
-                Source("module", "reference_impl.sqlite", "ImmediateBatch", "reference:immediate-batch"), Path(folder)
+                Source("module", "reference_impl.sqlite", "ImmediateBatch", "reference:immediate-batch"), folder
             )
     except ContendError as error:
         return Check("processes", ok=False, found=str(error), remedy="See that this user may start processes.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from harness.errors import SystemUnusable, UnknownName
 from harness.processes import Source, examine, promise_of
 from harness.protocols import Promise
 from harness.run import Subject
+from harness.scratch import scratch
 from reference_impl.defects import DEFECTS
 from reference_impl.strategies import STRATEGIES
 
@@ -74,8 +74,8 @@ def find(name: str) -> Mapping[str, Subject]:
         source = Source("file", str(path), what, name)
     else:
         source = Source("module", where, what, name)
-    with tempfile.TemporaryDirectory(prefix="contend-examine-") as folder:
-        promise = examine(source, Path(folder))
+    with scratch("examine") as folder:
+        promise = examine(source, folder)
     return {database: Subject(name, source, promise) for database in promise.databases}
 
 
