@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,9 @@ def _round(rng: Random, out: Path) -> dict[str, Any]:
             _, _, verdict = execute(request)
         except ContendError as error:
             verdict, done["error"] = "inconclusive", str(error)[:200]
+        except Exception as error:  # noqa: BLE001  # contend's own fault, which no harm may bring about
+            verdict, done["error"] = never, f"{type(error).__name__}: {error}"
+            traceback.print_exc()
     return {
         "mode": mode,
         "scenario": scenario,

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from contend.campaign import race
+    from contend.testing import explore, race
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "race"]
+__all__ = ["__version__", "explore", "race"]
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for only then, so that `contend --help` and an unused import cost nothing."""
-    if name == "race":
-        from contend.campaign import race  # noqa: PLC0415  # see above
+    if name in ("race", "explore"):
+        from contend import testing  # noqa: PLC0415  # see above
 
-        return race
+        return getattr(testing, name)
     raise AttributeError(f"module 'contend' has no attribute {name!r}")

@@ -9,7 +9,7 @@ import platform
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import contend
 from harness import bundle as bundles
-from harness import databases, gates, witnesses
+from harness import databases, faults, gates, witnesses
 from harness.bundle import Bundle
 from harness.databases import redis_server
 from harness.errors import ContendError, RunAbandoned, UsageError
@@ -117,6 +117,7 @@ class Campaign:
     results: list[Result] = field(default_factory=list)
     controls: list[Result] = field(default_factory=list)
     crowd: Crowd | None = None  # has the users of a load at work
+    serve: Callable[[Database], AbstractContextManager[Server]] = lambda engine: engine.serve()
     stopped: str = ""  # why it ended before its last case, in a sentence; empty where it did not
     _places: int = 0
 
@@ -130,7 +131,7 @@ class Campaign:
                     mine = [c for c in self.cases if c.engine == label and (c.scenario.mode == "explore") is explored]
                     if not mine:
                         continue
-                    with (databases.for_exploring(engine) if explored else engine).serve() as server:
+                    with self.serve(databases.for_exploring(engine) if explored else engine) as server:
                         conditions.setdefault(label, dict(server.conditions()))
                         self._all(mine, bundle, server)
         except KeyboardInterrupt:
@@ -182,6 +183,7 @@ class Campaign:
             crowd=self.crowd,
             replay=self.request.replay if case.role == "subject" else None,
             gate=gates.choose(case.database) if case.scenario.mode == "explore" else None,
+            faults=faults.FAULTS if case.scenario.faults else None,
         )
         return place, performed
 
@@ -387,18 +389,26 @@ def _load(scenario: Scenario, request: Request, seed: int, *, timed: bool, optio
     given = {name: value for name in ("workers", "jobs", "batch") if (value := getattr(request, name)) is not None}
     if scenario.mode != request.mode:  # a number of racing workers is none of workers whose statements are put in order
         given = {}
-    return replace(load, seed=seed, timed=timed, options={**load.options, **options, **request.options}, **given)
+    brief = {} if request.scenarios or request.profile != "quick" else scenario.brief
+    return replace(
+        load, seed=seed, timed=timed, options={**load.options, **brief, **options, **request.options}, **given
+    )
 
 
 def execute(
-    request: Request, watcher: Watcher | None = None, crowd: Crowd | None = None
+    request: Request,
+    watcher: Watcher | None = None,
+    crowd: Crowd | None = None,
+    serve: Callable[[Database], AbstractContextManager[Server]] | None = None,
 ) -> tuple[Campaign, Bundle, Verdict]:
-    """Plan, run, judge and write the page; `crowd` has the users of a load at work.
+    """Plan, run, judge and write the page; `crowd` has the users of a load at work, `serve` starts an engine where it is not to be anew.
 
     Raises `UsageError` where what was asked for cannot be done.
     """
     campaign = plan(request)
     campaign.crowd = crowd
+    if serve is not None:
+        campaign.serve = serve
     if watcher is not None:
         campaign.watcher = watcher
     if not campaign.cases:
@@ -483,58 +493,3 @@ def _control_of(saved: Mapping[str, Any] | None) -> Evidence:
         reason="The bundle does not say whether the control was caught.",
         remedy="Run again.",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What `contend.race` gives back: the verdict, the findings as plain data, and the document they come from."""
-
-    verdict: Verdict
-    findings: list[dict[str, Any]]
-    document: Mapping[str, Any]
-
-    def assert_passed(self) -> None:
-        """Raise AssertionError with the reasons unless the verdict is a pass."""
-        if self.verdict != "pass":
-            reasons = [reason for result in self.document["results"] for reason in result["reasons"]]
-            raise AssertionError(f"{self.verdict}: {'; '.join(reasons)}. Report: {self.document['report']}")
-
-
-def race(
-    system: type[Any] | str,
-    *,
-    scenario: str = "claim-race",
-    database: str = "sqlite",
-    workers: int | None = None,
-    jobs: int | None = None,
-    batch: int | None = None,
-    seed: int | None = None,
-    out: Path = Path("runs"),
-    options: Mapping[str, Any] | None = None,
-    watch: Callable[[str], None] | None = None,
-) -> Outcome:
-    """Race a queue's class (or a system by name) through one scenario on one database, with its control, and judge it.
-
-    The class may be defined anywhere, inside a function too. Raises `ContendError` where the run cannot be made.
-    """
-    with ExitStack() as stack:
-        name = system if isinstance(system, str) else stack.enter_context(systems.lend(system))
-        request = Request(
-            (scenario,),
-            (name,),
-            (database,),
-            workers,
-            jobs,
-            batch,
-            "quick",
-            seed,
-            out,
-            options or {},
-            ("contend.race",),
-        )
-        watcher = Watcher()
-        if watch is not None:
-            watcher.said = watch  # type: ignore[method-assign, assignment]  # one listener in place of a class of its own
-        campaign, bundle, verdict = execute(request, watcher)
-    document = campaign.document(bundle)
-    return Outcome(verdict, [finding for result in document["results"] for finding in result["findings"]], document)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from harness.faults import FAULTS
 from harness.invariants import judging
 from reference_impl.defects import DEFECTS
 from scenarios.catalogue import SCENARIOS
@@ -68,8 +69,8 @@ def defects() -> Rows:
 
 
 def faults() -> Rows:
-    """Every fault that can be planned; this version plans none."""
-    return []
+    """Every fault that can be planned: what happens, and what a history calls it."""
+    return [{"name": fault.name, "story": fault.story, "kind": fault.kind} for fault in FAULTS.values()]
 
 
 TABLES: Final[Mapping[str, Callable[[], Rows]]] = {

@@ -39,6 +39,7 @@ _COVERED: Final[Mapping[str, str]] = {
     "deletions": "deletions",
     "reads": "reads",
     "kills": "killed",
+    "faults": "faults",
 }
 
 
@@ -198,6 +199,39 @@ def schedule_lines(document: Mapping[str, Any]) -> list[str | Table]:
         elif schedule.get("no_spec"):
             shown.append(f"No spec of it for PostgreSQL's isolationtester. {schedule['no_spec']}")
     return shown
+
+
+def finding_lines(document: Mapping[str, Any]) -> list[str | Table]:
+    """The violations a race found: for each invariant what contradicts what, the operations, a column for each process, and the command."""
+    from reports.wording import tell  # noqa: PLC0415  # Jinja, which most runs need only for their page
+
+    shown: list[str | Table] = []
+    operations = {each["operation"]: each for each in document["operations"]}
+    for found in document["findings"]:
+        for evidence in found["evidence"][:1]:
+            sentence = tell(found["invariant"], evidence).sentence.striptags()
+            shown.append(f"{found['invariant']}: {html.unescape(sentence)}")
+            shown.append(_operations([operations[n] for n in evidence["operations"] if n in operations]))
+        if found["count"] > 1:
+            shown.append(f"The first of {found['count']:,}.")
+        if found.get("replay"):
+            shown.append(f"Again: {found['replay']}")
+    return shown
+
+
+def _operations(operations: list[Mapping[str, Any]]) -> Table:
+    """Operations, time downward, a column for each process."""
+    names = sorted({each["process"] for each in operations})
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column(Text("ms"), justify="right", no_wrap=True)
+    for name in names:
+        table.add_column(Text(name), overflow="fold", ratio=1)
+    for each in sorted(operations, key=lambda one: one["invoked_ms"]):
+        jobs = f" {each['jobs'][:8]}{' …' if len(each['jobs']) > 8 else ''}" if each["jobs"] else ""
+        took = "" if each["completed_ms"] is None else f", {each['completed_ms'] - each['invoked_ms']:.2f} ms"
+        said = f"{each['kind']}:{jobs} {each['outcome']}{took}"
+        table.add_row(f"{each['invoked_ms']:.2f}", *(Text(said if each["process"] == name else "") for name in names))
+    return table
 
 
 def _breaking(document: Mapping[str, Any], invariant: str) -> Breaking | None:

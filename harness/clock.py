@@ -25,6 +25,29 @@ _NOW: Final = {"current_date": "date('now')", "current_time": "time('now')", "cu
 
 
 @dataclass(slots=True)
+class PythonClock:
+    """Python's time of day in this process, as many nanoseconds `ahead` as a shared integer says."""
+
+    ahead: Any
+    _travel: Any = None  # from when it was first moved
+    _travelled: int = 0
+
+    def sync(self) -> None:
+        """Have it follow. Costs nothing while it has not been moved."""
+        ahead = int(self.ahead.value)
+        if ahead == self._travelled:
+            return
+        import time_machine  # noqa: PLC0415  # 0.1 s, which who never moves it need not wait
+
+        if self._travel is not None:
+            self._travel.stop()
+        self._travel, self._travelled = None, ahead
+        if ahead:
+            self._travel = time_machine.travel(datetime.timedelta(microseconds=ahead // 1000), tick=True)
+            self._travel.start()
+
+
+@dataclass(slots=True)
 class WorldClock:
     """How far the time of day of one run is ahead; shared by its processes, and given to each when it is started.
 
@@ -33,9 +56,11 @@ class WorldClock:
 
     ahead: Any
     url: str
-    _travel: Any = None  # of this process, from when it was first moved
-    _travelled: int = 0
+    _python: PythonClock = field(init=False)  # of this process
     _session: psycopg.Connection | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self._python = PythonClock(self.ahead)
 
     def prepare(self) -> None:
         """Have the database's own clock follow, for all who connect from now on. Call it once, before anything is installed."""
@@ -55,7 +80,7 @@ class WorldClock:
 
     def let_pass(self, seconds: float) -> None:
         """Move the time of day ahead, for everybody."""
-        import time_machine  # noqa: F401, PLC0415  # 0.1 s, which who never moves it need not wait
+        import time_machine  # noqa: F401, PLC0415  # as in `PythonClock.sync`
 
         self.ahead.value += int(seconds * 1e9)
         if not self._of_file:
@@ -70,17 +95,7 @@ class WorldClock:
 
     def sync(self) -> None:
         """Have Python's clock in this process follow. Costs nothing while time has not been moved."""
-        ahead = int(self.ahead.value)
-        if ahead == self._travelled:
-            return
-        import time_machine  # noqa: PLC0415  # as in let_pass
-
-        if self._travel is not None:
-            self._travel.stop()
-        self._travel, self._travelled = None, ahead
-        if ahead:
-            self._travel = time_machine.travel(datetime.timedelta(microseconds=ahead // 1000), tick=True)
-            self._travel.start()
+        self._python.sync()
 
     def close(self) -> None:
         """Close the connection by which the database was told."""

@@ -68,6 +68,10 @@ class RunAbandoned(ContendError):
     exit_status = 2
 
 
+class FaultMissed(RunAbandoned):
+    """A fault did not take hold, or what it was to harm was not well before; the message names the fault and what was seen."""
+
+
 class InvariantBroken(ContendError):
     """An invariant's own SQL could not be run over the history; the verdict is inconclusive, never a pass."""
 

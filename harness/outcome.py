@@ -71,6 +71,12 @@ SQLSTATES: Final[dict[str, tuple[ErrorKind, Outcome]]] = {
 # Errors of pools, by the class's full name: nothing was sent, as there was no connection to send it on.
 POOL_ERRORS: Final[frozenset[str]] = frozenset({"psycopg_pool.PoolTimeout", "sqlalchemy.exc.TimeoutError"})
 
+# Errors of drivers that have no SQLSTATE when it is the connection that failed, by the class's full name: what was asked may have
+# happened. https://www.psycopg.org/psycopg3/docs/api/errors.html#sqlstate-exceptions
+LOST_CONNECTIONS: Final[frozenset[str]] = frozenset(
+    {"psycopg.OperationalError", "psycopg2.OperationalError", "asyncpg.exceptions.ConnectionDoesNotExistError"}
+)
+
 
 def sqlite_code(errorcode: int) -> tuple[str, ErrorKind, Outcome]:
     """Read an (extended) SQLite result code; an unknown one is `info`."""
@@ -92,13 +98,13 @@ def classify(error: BaseException) -> Failure:
     """
     seen: list[BaseException] = []
     current: BaseException | None = error
-    name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    name = _full_name(error)
     message = str(error)[:2000]
     if getattr(error, "definite", None) is True:
         return Failure("fail", "refused", name, None, message)
     while current is not None and current not in seen:
         seen.append(current)
-        if f"{type(current).__module__}.{type(current).__qualname__}" in POOL_ERRORS:
+        if _full_name(current) in POOL_ERRORS:
             return Failure("fail", "pool", name, None, message)
         errorcode = getattr(current, "sqlite_errorcode", None)
         if isinstance(errorcode, int):
@@ -114,7 +120,11 @@ def classify(error: BaseException) -> Failure:
         "timeout"
         if isinstance(error, TimeoutError)
         else "connection"
-        if isinstance(error, ConnectionError)
+        if isinstance(error, ConnectionError) or any(_full_name(each) in LOST_CONNECTIONS for each in seen)
         else "other"
     )
     return Failure("info", kind, name, None, message)
+
+
+def _full_name(error: BaseException) -> str:
+    return f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")

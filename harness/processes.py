@@ -35,9 +35,10 @@ from multiprocess import forkserver
 from multiprocess.connection import wait
 
 from harness import foster
-from harness.clock import WorldClock
+from harness.clock import PythonClock, WorldClock
 from harness.errors import MalformedAnswer, SystemUnusable
 from harness.history import Phase
+from harness.levers import Levers
 from harness.protocols import OPTIONAL, REQUIRED, SERVICES, Promise, Semantics, Witness
 from harness.recorder import RecordedSystem, Recorder, build_system
 from harness.scenario import Answer, Part, Program
@@ -51,7 +52,6 @@ SOCKET_ROOM = (
 )
 UP_SECONDS = 60.0  # a process that has not come up by then is hung: eight take about 1 s on 2 busy cores
 GO_SECONDS = 0.01  # how far ahead a common start is set, so that every process has got the word before it
-STOP_SECONDS = 5.0  # a signal is taken within a time slice
 UP, END = 0, -1  # answers that are not to a command
 ANSWER_BYTES = 1 << 26
 END_SECONDS = 20.0  # closing takes milliseconds; a starved machine may make it seconds
@@ -184,6 +184,8 @@ class Birth:
     slot: int
     turnstile: Turnstile | None = None  # where it is to be explored
     clock: WorldClock | None = None  # where time may be moved
+    levers: Levers | None = None  # where harm may be done inside it
+    over: Any = None  # a shared flag: not 0 once the programs are to come to an end
 
 
 class _Tally:
@@ -253,6 +255,8 @@ def _live(birth: Birth, pipe: Any, environment: Mapping[str, str]) -> None:
         seed=birth.seed,
         tally=_Tally(birth.tally, birth.slot),
         turnstile=birth.turnstile,
+        over=birth.over,
+        skew=None if birth.levers is None else PythonClock(birth.levers.ahead),
     )
     pipe.send_bytes(orjson.dumps({"to": UP, "value": "up"}))
     while True:
@@ -290,7 +294,7 @@ def _live(birth: Birth, pipe: Any, environment: Mapping[str, str]) -> None:
 def _build(birth: Birth) -> Any:
     """Make the system, watched and by the clock of the run from the moment it is imported."""
     if birth.witness is not None:
-        birth.witness.enter(birth.name, birth.folder / "witness")
+        birth.witness.enter(birth.name, birth.folder / "witness", birth.levers)
     if birth.clock is not None:
         birth.clock.enter()
     return build_system(birth.source.load(), birth.url, birth.options)
@@ -421,6 +425,11 @@ class Crew:
         """A file that can be read from once the process has answered, or is gone."""
         return int(self._members[name].pipe.fileno())
 
+    def at_work(self, name: str) -> bool:
+        """Whether a process that was told to do something lives and has not answered yet."""
+        member = self._members[name]
+        return not member.gone and member.process.is_alive() and not member.pipe.poll()
+
     def pid(self, name: str) -> int:
         """The process's id."""
         return int(self._members[name].process.pid)
@@ -525,22 +534,6 @@ class Crew:
         if fatal:
             self._members[name].gone = text
         return Answer(name, problem=text)
-
-    @contextlib.contextmanager
-    def stopped(self, name: str) -> Iterator[None]:
-        """Stop a process (SIGSTOP) while the context lasts: what it has written down by then is all it has done."""
-        pid = self.pid(name)
-        os.kill(pid, signal.SIGSTOP)
-        until = time.monotonic() + STOP_SECONDS
-        stat = Path(f"/proc/{pid}/stat")
-        while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] not in "TtZX":
-            if time.monotonic() > until:
-                break
-        try:
-            yield
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
     def kill(self, name: str) -> None:
         """SIGKILL a process, and only it, on purpose: not a problem. Returns when it is dead."""

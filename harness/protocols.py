@@ -1,16 +1,19 @@
-"""Every plug-in point on one page: the system under test, the database, the witness.
+"""Every plug-in point on one page: the system under test, the database, the witness, the gate, the fault.
 
 All are structural (`typing.Protocol`): nothing needs to inherit from us. Concrete ones are registered in one literal table per kind.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from selectors import BaseSelector
 from typing import Any, Final, Literal, Protocol
+
+from harness.levers import Levers
 
 JobId = int | str
 Semantics = Literal["exactly-once-claim", "at-least-once", "at-most-once"]
@@ -104,6 +107,9 @@ class Server(Protocol):
     def serving(self, url: str) -> Sequence[int]:
         """The processes of this machine that serve those connected to a database, by id; none where it works in the caller's own."""
 
+    def processes(self) -> Sequence[int]:
+        """All the server's processes, the one that started the others first; none where it has none, or they are not ours to harm."""
+
     def flush_seconds(self) -> float:
         """What making one small commit durable takes here, in seconds."""
 
@@ -134,6 +140,45 @@ class Database(Protocol):
         """Start or reach the engine. Raises `DatabaseUnavailable`, naming what was tried and what to do."""
 
 
+class Network(Protocol):
+    """The network between processes and their database, as far as it can be harmed. Processes are known by name."""
+
+    def brake(self, process: str, *, on: bool) -> None:
+        """Have the next statement of a process wait on its way, or let it go on."""
+
+    def braked(self, process: str) -> bool:
+        """Whether a statement of the process waits."""
+
+    def backends(self, process: str) -> Sequence[int]:
+        """The server's processes that serve its connections, by id."""
+
+    def cut(self, process: str) -> int:
+        """End its connections, both ways; gives how many there were."""
+
+    def lose(self, process: str, *, on: bool) -> None:
+        """Have the answer to its next statement that commits something it wrote get lost, and its connection end; or not any more."""
+
+    def lost(self, process: str) -> bool:
+        """Whether an answer got lost since that was last asked for."""
+
+    def stall(self, process: str, *, on: bool) -> int:
+        """Let no byte of its connections pass, and end none of them; or end them all. Gives how many there are."""
+
+    def delay(self, process: str, ms: float, jitter_ms: float = 0.0) -> None:
+        """Add so much to each of its round trips, half each way, and on each way up to `jitter_ms` more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What a witness gives: the URL each process must use, by name, and the network it stands on, where there is one."""
+
+    urls: Mapping[str, str]
+    network: Network | None = None
+
+    def __getitem__(self, process: str) -> str:
+        return self.urls[process]
+
+
 class Witness(Protocol):
     """What the database itself saw: statements, transactions, round trips and connections of each process."""
 
@@ -141,15 +186,18 @@ class Witness(Protocol):
 
     def watch(
         self, url: str, processes: Sequence[str], folder: Path, *, latency_ms: float = 0.0, record: bool = True
-    ) -> AbstractContextManager[Mapping[str, str]]:
+    ) -> AbstractContextManager[Watching]:
         """Stand between the processes and the database at `url`; give each process the URL it must use.
 
         Statements are appended to NDJSON files in `folder` (`harness.history` has their shape) unless `record` is false.
         `latency_ms` is added to every round trip, half each way. On leaving, everything seen is on disk.
         """
 
-    def enter(self, process: str, folder: Path) -> None:
-        """Begin watching from inside the calling process, before the system is imported; nothing to do for a proxy."""
+    def enter(self, process: str, folder: Path, levers: Levers | None = None) -> None:
+        """Begin watching from inside the calling process, before the system is imported; nothing to do for a proxy.
+
+        What the `levers` ask of the process's connections is done where the witness stands between it and them.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +315,71 @@ class Gate(Protocol):
         self, url: str, processes: Sequence[str], serving: Callable[[], Sequence[int]] = tuple
     ) -> AbstractContextManager[Held]:
         """Stand before the database at `url`, which these processes are to use; `serving` gives what `Server.serving` does."""
+
+
+class Site(Protocol):
+    """What of a run a fault can reach. Workers are known by name."""
+
+    @property
+    def database(self) -> str:
+        """The engine: sqlite or postgres."""
+
+    @property
+    def url(self) -> str:
+        """The database, reached past the witness."""
+
+    @property
+    def server(self) -> Server:
+        """What made it."""
+
+    @property
+    def network(self) -> Network | None:
+        """What lies between the workers and it; None where nothing does."""
+
+    @property
+    def rng(self) -> random.Random:
+        """Makes every random choice of a fault."""
+
+    def pid(self, worker: str) -> int:
+        """The worker's process, by id."""
+
+    def kill(self, worker: str) -> None:
+        """SIGKILL it; returns when it is dead."""
+
+    def stopped(self, worker: str) -> AbstractContextManager[None]:
+        """Keep it stopped (SIGSTOP) while the context lasts, whoever else does. Raises `FaultMissed` where it was not well, or is not."""
+
+    def levers(self, worker: str) -> Levers:
+        """What can be changed inside it."""
+
+
+class Fault(Protocol):
+    """A harm with a start and an end, done to workers or to their database. By pid, never by name."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as `contend list faults` has it."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of operation that a history records it as."""
+
+    @property
+    def story(self) -> str:
+        """What happens, in a sentence."""
+
+    @property
+    def workers(self) -> int:
+        """How many workers it is done to, at least; 0: to the database of all of them."""
+
+    def missing(self, site: Site) -> str | None:
+        """Why it cannot be done here, or None."""
+
+    def strike(self, site: Site, workers: Sequence[str]) -> AbstractContextManager[None]:
+        """Do the harm, to what was healthy before, and see that it took hold; on leaving, heal it.
+
+        Raises `FaultMissed` where it did not take hold, or where what was to be harmed was not well before.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import orjson
 
-from harness.clock import WorldClock
+from harness.clock import PythonClock, WorldClock
 from harness.errors import MalformedAnswer
 from harness.history import Phase
 from harness.outcome import Failure, classify
@@ -257,11 +257,14 @@ class RecordedSystem:
         tally: Any = None,
         notice: Callable[[str, int, Reply], None] | None = None,
         turnstile: Turnstile | None = None,
+        over: Any = None,
+        skew: PythonClock | None = None,
     ) -> None:
         """`build` makes the system in this process; `tally` is a shared counter of finished jobs; `notice` is told of each call.
 
         It gets the kind, when it began (monotonic nanoseconds) and the reply, after both are recorded. The `turnstile` holds
-        each call back before anything of it is recorded; then it follows the recorder's clock, where that was moved.
+        each call back before anything of it is recorded; then it follows the recorder's clock, where that was moved. `over` is a shared
+        flag that says that programs are to end; `skew` a clock of this process that may be wrong.
         """
         self.process = process
         self.phase: Phase = "main"
@@ -273,6 +276,7 @@ class RecordedSystem:
         self._notice = notice
         self._turnstile = turnstile
         self._clock = recorder.clock
+        self._over, self._skew = over, skew
         self._system: Any = None
         self._threads: list[RecordedSystem] = []
 
@@ -312,8 +316,7 @@ class RecordedSystem:
         call: Callable[[], tuple[Handle, ...]],
         extra: Callable[[], dict[str, Any]] = dict,
     ) -> Reply:
-        if self._turnstile is not None:
-            self._stop(self._turnstile, kind)
+        self._before(kind)
         began = time.monotonic_ns()
         op = self._recorder.invoke(kind, self.phase, **fields)
         try:
@@ -398,7 +401,9 @@ class RecordedSystem:
         while len(self._threads) < number:
             place = len(self._threads)
             recorder = self._recorder.of_thread(place)
-            one = RecordedSystem(recorder, f"{self.process}.{place}", self._build, seed=self._seed, tally=self._tally)
+            one = RecordedSystem(
+                recorder, f"{self.process}.{place}", self._build, seed=self._seed, tally=self._tally, over=self._over
+            )
             self._threads.append(one)
         for one in self._threads[:number]:
             one.share(self)
@@ -436,8 +441,7 @@ class RecordedSystem:
         """Claim at most `limit` jobs. The one call that is timed to the microsecond, so it is written out straight."""
         recorder = self._recorder
         claim = self._system.claim
-        if self._turnstile is not None:
-            self._stop(self._turnstile, "claim")
+        self._before("claim")
         began = time.monotonic_ns()
         op = recorder.invoke("claim", self.phase, requested=limit)
         try:
@@ -504,6 +508,12 @@ class RecordedSystem:
             yield
         finally:
             self._clock.let_pass(-seconds)
+
+    def _before(self, kind: str) -> None:
+        if self._turnstile is not None:
+            self._stop(self._turnstile, kind)
+        if self._skew is not None:
+            self._skew.sync()
 
     def _stop(self, turnstile: Turnstile, kind: str) -> None:
         turnstile.operation(kind)
@@ -639,6 +649,10 @@ class RecordedSystem:
             return
         with self._tally.get_lock():
             self._tally.value += jobs
+
+    def over(self) -> bool:
+        """Whether programs that go on until they are told are told to end."""
+        return self._over is not None and bool(self._over.value)
 
     def finished(self) -> int:
         """How many jobs all processes together have finished."""

@@ -24,12 +24,12 @@ from harness.history import CONTEXT
 from harness.invariants import judging
 from harness.measurement import Ratio, doubts_about
 from harness.processes import Source
-from harness.protocols import Gate, Promise, Server, ServiceFactory, Witness
+from harness.protocols import Fault, Gate, Promise, Server, ServiceFactory, Witness
 from harness.runners.explore import Replay
 from harness.runners.load import USER_OPTIONS, Crowd
 from harness.runners.stage import open_stage
 from harness.scenario import Load, Profile, Scenario, lease_of
-from harness.verdict import Evidence, Judgement, Ruling, Verdict, rule
+from harness.verdict import CARRIED_THROUGH, Evidence, Judgement, Ruling, Verdict, rule
 
 Role = Literal["subject", "control"]
 
@@ -145,12 +145,13 @@ def perform(
     crowd: Crowd | None = None,
     gate: Gate | None = None,
     replay: Replay | None = None,
+    faults: Mapping[str, Fault] | None = None,
 ) -> Performed:
     """Let a case happen; what was recorded is in the folder `place`.
 
     `services` starts what a system may need beside its database, by name. `find` gives the source of another system by name;
     `crowd` has the users of a load at work, `gate` holds the statements of an exploration, of
-    which only the schedule `replay` is carried out, if there is one.
+    which only the schedule `replay` is carried out, if there is one; `faults` are those the scenario may plan, by name.
     Whatever goes wrong with the run itself is a problem, in words, and what was recorded is kept. Raises `SystemUnusable` where the
     system cannot even be built.
     """
@@ -175,6 +176,7 @@ def perform(
             crowd=crowd,
             gate=gate,
             replay=replay,
+            faults=faults,
             look=partial(broken_so_far, case, place),
             latency_ms=case.scenario.latency_ms.get(case.database, 0.0),
         ) as stage:
@@ -274,7 +276,7 @@ def judge(
         found.append(
             Evidence("history-judged", present=False, reason=f"The history could not be judged: {said}.", remedy=remedy)
         )
-    found += [Evidence("run-carried-through", present=False, reason=problem) for problem in performed.problems]
+    found += [Evidence(CARRIED_THROUGH, present=False, reason=problem) for problem in performed.problems]
     return Draft(case, place, tuple(judgements), tuple(found), told, series, performed.seconds)
 
 
@@ -347,6 +349,7 @@ def _result(draft: Draft) -> Result:
         "expected": expected,
         "right": expected is None if case.subject.known else None,
         "story": case.subject.story,
+        "semantics": case.subject.promise.semantics,
         "claim": case.scenario.claim,
         "judgements": [{k: v for k, v in asdict(j).items() if k not in ("findings", "schedules")} for j in judgements],
         "evidence": [asdict(e) for e in draft.evidence],

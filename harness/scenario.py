@@ -18,6 +18,7 @@ from harness.protocols import Handle, JobId, Promise
 
 Mode = Literal["race", "explore", "load"]
 Profile = Literal["quick", "full"]
+ANY: Final = "any"  # operation that a worker may be in when it is harmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,9 @@ class Client(Protocol):
     def finished(self) -> int:
         """How many jobs all processes together have finished."""
 
+    def over(self) -> bool:
+        """Whether programs that go on until they are told are told to end."""
+
 
 Program = Callable[..., object]  # program(client, **arguments) → an answer the coordinator gets, picklable
 
@@ -271,6 +275,22 @@ class Stage(Protocol):
         With `inside` it waits until the process is in an operation of that kind, and then for `after_seconds`.
         """
 
+    def missing(self, fault: str) -> str | None:
+        """Why a fault cannot be done in this run, or None. Raises `UnknownName`."""
+
+    def strike(self, fault: str, workers: Sequence[str], *, inside: str | None = None) -> AbstractContextManager[None]:
+        """Do harm to workers, or to the database of all of them, while the context lasts; each is an operation of `nemesis`.
+
+        With `inside`, each of the workers is stopped before a statement of such an operation (`ANY`: of whichever), then harmed.
+        Raises `FaultMissed` where that did not come about.
+        """
+
+    def handed_on(self, name: str, *, within: float) -> bool:
+        """Wait until a job that a process holds now is handed to another, at most `within` seconds; whether that came."""
+
+    def stop(self) -> None:
+        """Tell programs that go on until they are told that they are to end: `Client.over`."""
+
     def end(self, names: Sequence[str]) -> None:
         """Let processes close their system and end."""
 
@@ -302,7 +322,8 @@ class Scenario:
     `harness.coverage`). `control` names, for each database, the known-broken system the same settings must catch. `timed` names the
     systems whose time is measured when the whole catalogue runs; a system asked for by name always is. `beside` names known-wrong
     systems that are shown next to the right ones though they are not the control. `quick` names, for each database, the only systems that
-    the quick profile shows; None: all there are. `sampled`: its schedules do this and that, so that not every invariant can be decided
+    the quick profile shows; None: all there are. `brief` are options of the quick profile where no scenario was asked for by name, so that
+    a run of everything does not take too long. `sampled`: its schedules do this and that, so that not every invariant can be decided
     of each of them; it must be of some.
     """
 
@@ -324,6 +345,7 @@ class Scenario:
     timed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
     quick: Mapping[str, tuple[str, ...]] | None = None
+    brief: Mapping[str, Any] = field(default_factory=dict)
     sampled: bool = False
 
 

@@ -15,6 +15,7 @@ InvariantState = Literal["holds", "broken", "not applicable", "undecidable", "cr
 Severity = Literal["violation", "warning"]
 
 EXIT_STATUS: Final[Mapping[Verdict, int]] = {"pass": 0, "fail": 1, "inconclusive": 2}
+CARRIED_THROUGH: Final = "run-carried-through"  # the evidence that is missing where the run itself went wrong
 _RANK: Final[Mapping[Verdict, int]] = {"pass": 0, "inconclusive": 1, "fail": 2}
 
 
@@ -74,8 +75,13 @@ def rule(judgements: Sequence[Judgement], evidence: Sequence[Evidence]) -> Rulin
     broken = [j for j in judgements if j.state == "broken" and j.severity == "violation"]
     if broken:
         return Ruling("fail", tuple(f"{j.invariant}: {j.count} found" for j in broken))
-    doubts = [f"{j.invariant} {j.state}: {j.reason}" for j in judgements if j.state in ("crashed", "undecidable")]
-    doubts += [f"{e.reason} {e.remedy}".strip() for e in evidence if not e.present]
+    lacking = sorted(
+        (e for e in evidence if not e.present), key=lambda e: e.name != CARRIED_THROUGH
+    )  # the cause of most others
+    told = [f"{e.reason} {e.remedy}".strip() for e in lacking]
+    causes = sum(e.name == CARRIED_THROUGH for e in lacking)
+    unjudged = [f"{j.invariant} {j.state}: {j.reason}" for j in judgements if j.state in ("crashed", "undecidable")]
+    doubts = [*told[:causes], *unjudged, *told[causes:]]
     if not evidence:
         doubts.append("No evidence was asked for, so a pass would say nothing.")
     if not any(j.state == "holds" for j in judgements):

@@ -35,6 +35,7 @@ class PerThread(Generic[C]):
         connection: C | None = getattr(self._own, "connection", None)
         if connection is None or self._lost(connection):
             if connection is not None:
+                self._own.connection = None  # also where the next line but one raises: it is to be removed once
                 self._all.remove(connection)
             connection = self._own.connection = self._connect()
             self._all.append(connection)

@@ -10,6 +10,7 @@ from reference_impl import postgres, sqlite, ways
 from reference_impl.queue import Queue
 
 CLAIMING: Final = ("claim-race", "claim-batch")
+RECOVERING: Final = (*CLAIMING, "claim-recovery")
 DELETING: Final = ("bulk-delete", "cleanup-churn")
 
 
@@ -58,6 +59,7 @@ _TABLE: Final = (
         "immediate-batch",
         {"sqlite": sqlite.ImmediateBatch},
         "Generation 3: the same in BEGIN IMMEDIATE, which takes the write lock before it reads, with a patient retry.",
+        about=RECOVERING,
     ),
     Strategy(
         "compare-and-set",
@@ -99,6 +101,7 @@ _TABLE: Final = (
         "skip-locked-cte",
         {"postgres": postgres.SkipLockedCte},
         "The same in one statement and one round trip.",
+        about=RECOVERING,
         at_level={"serializable": "lock-errors"},
     ),
     Strategy(

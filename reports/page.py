@@ -24,6 +24,7 @@ from reports.pool import waits
 from reports.price import prices
 from reports.progress import progress
 from reports.readers import readers
+from reports.recovery import recoveries
 from reports.saved import Finding, Operation, Process, Result, Run, Schedule, load
 from reports.scaling import scaling
 from reports.timeline import Timeline, lay_out
@@ -96,6 +97,7 @@ def render(run: Run) -> str:
         progress=progress(run.results),
         waits=waits(run.results),
         readers=readers(run.results),
+        recoveries=recoveries(run.results),
         scalings=scaling(run.results),
         workers=_workers(run.results),
         doubts=_doubts(run),

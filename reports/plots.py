@@ -98,10 +98,12 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One plot with its title."""
+    """One plot with its title. The `note` stands below it; a `wide` one is as wide as the page, and never too small to be read."""
 
     title: str
     plot: Markup
+    note: str = ""
+    wide: bool = False
 
 
 def panel(plot: Plot) -> Panel:

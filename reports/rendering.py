@@ -37,6 +37,7 @@ def _environment() -> Environment:
         "strategy": wording.strategy,
         "verdict": wording.verdict,
         "coverage": wording.coverage,
+        "semantics": wording.semantics,
         "tally": wording.tally,
         "label": wording.label,
         "plain": wording.plain,

@@ -147,6 +147,48 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault: which, done to which workers (none: to the database of all), and when, in seconds of the run; None: it never ended."""
+
+    fault: str
+    workers: tuple[str, ...]
+    from_seconds: float
+    until_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A job in the hands of a worker, in seconds of the run; `how` that ended: complete, fail, refused, unknown or lost."""
+
+    worker: str
+    job: str
+    from_seconds: float
+    until_seconds: float
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A job that a fault took from `worker`; `to` is who got it next, `ms` after the fault began: None where nobody did."""
+
+    worker: str
+    job: str
+    fault: str
+    struck_seconds: float
+    to: str | None
+    handed_on_seconds: float | None
+    ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotPlanned:
+    """A fault that could not be done in this run, and why."""
+
+    fault: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Flatness:
     """How claims beside `few` waiting jobs compare with claims beside `many`: 1 is as quick, 0.1 ten times as long beside many."""
 
@@ -353,6 +395,7 @@ class Result:
     asked: Asked
     expected: str | None
     story: str
+    semantics: str
     right: bool | None
     findings: tuple[Finding, ...]
     coverage: Mapping[str, object]
@@ -366,6 +409,10 @@ class Result:
     times: tuple[Timing, ...]
     flatness: tuple[Flatness, ...]
     left_out: tuple[LeftOut, ...]
+    faults: tuple[Struck, ...]
+    holds: tuple[Hold, ...]
+    recoveries: tuple[Recovery, ...]
+    not_planned: tuple[NotPlanned, ...]
     staleness: tuple[Quantile, ...]
     reader_latency: tuple[Quantile, ...]
     pool_waiting: tuple[Waiting, ...]
@@ -517,6 +564,7 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
         ),
         expected=fields.maybe("expected", fields.text),
         story=fields.text("story", ""),
+        semantics=fields.text("semantics", ""),
         right=fields.maybe("right", fields.flag),
         findings=tuple(
             Finding(
@@ -588,6 +636,10 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
             if (ratio := _ratio(row)) is not None
         ),
         left_out=tuple(_left_out(row) for row in series.rows("left_out")),
+        faults=tuple(_struck(row) for row in series.rows("faults")),
+        holds=tuple(_hold(row) for row in series.rows("holds")),
+        recoveries=tuple(_recovery(row) for row in series.rows("recoveries")),
+        not_planned=tuple(NotPlanned(row.text("fault"), row.text("reason")) for row in series.rows("not_planned")),
         staleness=_quantiles(series, "staleness"),
         reader_latency=_quantiles(series, "reader_latency"),
         pool_waiting=tuple(
@@ -630,6 +682,33 @@ def _quantiles(series: _Fields, name: str) -> tuple[Quantile, ...]:
 
 def _waiting(row: _Fields) -> Waiting:
     return Waiting(row.amount("ms"), row.whole("waiting"), row.whole("in_use"))
+
+
+def _struck(row: _Fields) -> Struck:
+    return Struck(
+        row.text("fault"),
+        row.texts("workers"),
+        row.number("from_seconds"),
+        row.maybe("until_seconds", row.number),
+    )
+
+
+def _hold(row: _Fields) -> Hold:
+    return Hold(
+        row.text("worker"), row.text("job"), row.number("from_seconds"), row.number("until_seconds"), row.text("how")
+    )
+
+
+def _recovery(row: _Fields) -> Recovery:
+    return Recovery(
+        row.text("worker"),
+        row.text("job"),
+        row.text("fault"),
+        row.number("struck_seconds"),
+        row.maybe("next_worker", row.text),
+        row.maybe("handed_on_seconds", row.number),
+        row.maybe("ms", row.amount),
+    )
 
 
 def _load_figures(load: _Fields) -> LoadFigures:

@@ -33,6 +33,7 @@ _COVERED: Final[Mapping[str, tuple[str, str | None]]] = {  # what is counted →
     "submits": ("submit", None),
     "acquisitions": ("acquisition", None),
     "kills": ("kill", None),
+    "faults": ("fault", None),
     "operations": ("operation", None),
     "statements": ("statement", None),
 }
@@ -43,6 +44,18 @@ _DATABASES: Final = {
     "postgres-repeatable-read": "Postgres, REPEATABLE READ",
     "postgres-serializable": "Postgres, SERIALIZABLE",
 }
+
+
+_SEMANTICS: Final = {
+    "exactly-once-claim": "each job is claimed exactly once while its lease holds",
+    "at-least-once": "each job is delivered at least once, so it may be handed out again at any time",
+    "at-most-once": "each job is delivered at most once, so it may be lost with its worker",
+}
+
+
+def semantics(result: Result) -> str:
+    """What a result's system promises, by which it was judged; empty where the result does not say."""
+    return _SEMANTICS.get(result.semantics, "")
 
 
 def plain(value: object, longest: int = LONGEST) -> str:

@@ -10,6 +10,7 @@ from scenarios.atomic_submit import ATOMIC_SUBMIT
 from scenarios.bulk_delete import BULK_DELETE
 from scenarios.claim_batch import CLAIM_BATCH
 from scenarios.claim_race import CLAIM_RACE
+from scenarios.claim_recovery import CLAIM_RECOVERY
 from scenarios.cleanup_churn import CLEANUP_CHURN
 from scenarios.explorations import EXPLORATIONS
 from scenarios.loads import LOADS
@@ -20,6 +21,7 @@ from scenarios.worker_guard import WORKER_GUARD
 SCENARIOS: Final[dict[str, Scenario]] = {
     "claim-race": CLAIM_RACE,
     "claim-batch": CLAIM_BATCH,
+    "claim-recovery": CLAIM_RECOVERY,
     "worker-guard": WORKER_GUARD,
     "progress-updates": PROGRESS_UPDATES,
     "pool-pressure": POOL_PRESSURE,

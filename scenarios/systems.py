@@ -92,12 +92,19 @@ def unknown_promise() -> Promise:
 
 @contextlib.contextmanager
 def lend(system: type[Any]) -> Iterator[str]:
-    """Let a class at hand be found by a name for the time of a run."""
+    """Let a class at hand be found by a name for the time of a run: by its file and its own name, where anybody can find it so later."""
     source = Source.of(system)
     promise = promise_of(system, source.shown)
-    name = f"class:{source.shown}"
+    name = f"class:{source.shown}" if isinstance(source.target, bytes) else f"{_near(source.target)}:{source.name}"
     BUILTIN[name] = {database: Subject(name, source, promise) for database in promise.databases}
     try:
         yield name
     finally:
         del BUILTIN[name]
+
+
+def _near(path: str) -> str:
+    """A path as somebody here would type it."""
+    with contextlib.suppress(ValueError):
+        return str(Path(path).relative_to(Path.cwd()))
+    return path

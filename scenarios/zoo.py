@@ -48,6 +48,11 @@ def _raced(scenario: str) -> Provocation:
     return Provocation(scenario, "race")
 
 
+def _struck(faults: str, **options: object) -> Provocation:
+    """The raced claim-recovery, with these faults."""
+    return Provocation("claim-recovery", "race", options={"faults": faults, **options})
+
+
 _CRASH: Final = {"crash": True, "lease_seconds": 0.5}  # a lease that is waited for once, where nobody recovers
 _CLAIMS: Final = Provocation("claim-race")
 _CLAIMS_OF_ONE: Final = Provocation("claim-race", batch=1)
@@ -89,4 +94,6 @@ PROVOCATIONS: Final[Mapping[str, Provocation]] = {
     "unfenced-completion": _RESCUES,
     "state-only-fence": _RESCUES,
     "batch-deadlock": Provocation("claim-race"),
+    "swallowed-busy": _struck("hold-lock,pause-worker", patience_seconds=0.1),
+    "clock-skew": _struck("skew-clock,pause-worker"),
 }

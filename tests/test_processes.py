@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from harness import signals
 from harness.errors import SystemUnusable
 from harness.processes import CONTEXT, Birth, Crew, Source, examine, opens, promise_of
 from harness.scenario import Part
@@ -290,13 +291,16 @@ def test_a_stopped_process_does_nothing_until_it_is_let_go(troupe: Troupe, tmp_p
     log = tmp_path / "ticks"
     crew.begin([Part("w0", tick, {"path": str(log)})])
     _until(lambda: log.exists() and log.stat().st_size > 10)
-    with crew.stopped("w0"):
-        size = log.stat().st_size
-        assert psutil.Process(crew.pid("w0")).status() == psutil.STATUS_STOPPED
-        os.sched_yield()
-        assert log.stat().st_size == size
+    signals.stop(crew.pid("w0"))
+    size = log.stat().st_size
+    assert psutil.Process(crew.pid("w0")).status() == psutil.STATUS_STOPPED
+    os.sched_yield()
+    assert log.stat().st_size == size
+    assert crew.at_work("w0")
+    signals.go_on([crew.pid("w0")])
     _until(lambda: log.stat().st_size > size)
     crew.kill("w0")
+    assert not crew.at_work("w0")
 
 
 def _until(condition: Callable[[], bool]) -> None:

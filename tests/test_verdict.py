@@ -6,7 +6,18 @@ import itertools
 
 import pytest
 
-from harness.verdict import EXIT_STATUS, Evidence, InvariantState, Judgement, Severity, Verdict, merge, rule
+from harness.verdict import (
+    CARRIED_THROUGH,
+    EXIT_STATUS,
+    Evidence,
+    InvariantState,
+    Judgement,
+    Ruling,
+    Severity,
+    Verdict,
+    merge,
+    rule,
+)
 
 WORST_FIRST: list[Verdict] = ["fail", "inconclusive", "pass"]
 HOLDS = Judgement("no-double-claim", "holds", "violation")
@@ -65,3 +76,32 @@ def test_a_run_to_which_no_invariant_applies_is_no_pass() -> None:
 
 def test_a_not_applicable_invariant_leaves_a_pass_alone() -> None:
     assert rule([HOLDS, Judgement("claim-order", "not applicable", "violation")], [SEEN]).verdict == "pass"
+
+
+def test_what_the_run_itself_ran_into_is_said_first_then_what_could_not_be_judged_then_what_is_missing() -> None:
+    judgements = [
+        HOLDS,
+        *(Judgement(name, "crashed", "violation", reason="No such column.") for name in ("first", "second")),
+    ]
+    evidence = [
+        Evidence("jobs-handed-on", present=False, reason="No job was handed on.", remedy="Plan a fault."),
+        Evidence(CARRIED_THROUGH, present=False, reason="The server could not be frozen."),
+        SEEN,
+        Evidence("faults-landed", present=False, reason="No fault was done."),
+        Evidence(CARRIED_THROUGH, present=False, reason="w1 had come to its end."),
+    ]
+    assert rule(judgements, evidence).reasons == (
+        "The server could not be frozen.",
+        "w1 had come to its end.",
+        "first crashed: No such column.",
+        "second crashed: No such column.",
+        "No job was handed on. Plan a fault.",
+        "No fault was done.",
+    )
+
+
+def test_a_run_that_was_not_carried_through_is_no_pass_and_hides_no_finding() -> None:
+    stuck = Evidence(CARRIED_THROUGH, present=False, reason="It got stuck.")
+    assert rule([HOLDS], [SEEN, stuck]).verdict == "inconclusive"
+    broken = Judgement("no-double-claim", "broken", "violation", 2)
+    assert rule([broken], [stuck]) == Ruling("fail", ("no-double-claim: 2 found",))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import statistics
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -29,6 +30,8 @@ EVIDENCE: Final[dict[str, str]] = {
     "holder-killed": "holder_killed.sql",
     "jobs-at-once": "jobs_at_once.sql",
     "killed-inside": "killed_inside.sql",
+    "faults-landed": "faults_landed.sql",
+    "jobs-handed-on": "jobs_handed_on.sql",
     "change-stood": "change_stood.sql",
     "more-jobs-than-connections": "more_jobs_than_connections.sql",
     "cleaned-beside-work": "cleaned_beside_work.sql",
@@ -104,6 +107,9 @@ def series(history: duckdb.DuckDBPyConnection) -> dict[str, list[dict[str, Any]]
         "staleness": _rows(history, "staleness.sql"),
         "pool_waiting": _rows(history, "pool_waiting.sql"),
         "reader_latency": _rows(history, "reader_latency.sql"),
+        "faults": _rows(history, "faults_done.sql"),
+        "holds": _rows(history, "holds.sql"),
+        "recoveries": _rows(history, "recoveries.sql"),
     }
     return {name: rows for name, rows in tables.items() if rows or name == "counts"}
 
@@ -166,6 +172,11 @@ def measurements(history: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]
     for name, share in (("staleness_ms_p50", 0.5), ("staleness_ms_p99", 0.99), ("staleness_ms_worst", 1.0)):
         if share in behind:
             found[name] = {"value": round(float(behind[share]), 6), "unit": "ms"}
+    recovered = sorted(float(row["ms"]) for row in _rows(history, "recoveries.sql") if row["ms"] is not None)
+    if recovered:
+        found["recovered_jobs"] = {"value": float(len(recovered)), "unit": "jobs"}
+        found["recovery_ms_p50"] = {"value": statistics.median(recovered), "unit": "ms"}
+        found["recovery_ms_max"] = {"value": recovered[-1], "unit": "ms"}
     counted = [row for row in rounds(history) if row["jobs"]]
     sizes = [float(row["jobs"]) for row in counted]
     if len(set(sizes)) > 1:

@@ -20,4 +20,5 @@ SELECT (SELECT count(*) FROM operations) AS operations,
        (SELECT count(*) FROM operations WHERE kind IN ('delete_many', 'clean_by_tag', 'wipe_all')) AS deletions,
        (SELECT count(*) FROM operations WHERE kind = 'submit_run') AS submits,
        (SELECT count(*) FROM acquisitions) AS acquisitions,
-       (SELECT count(*) FROM operations WHERE kind = 'kill' AND outcome = 'ok') AS kills;
+       (SELECT count(*) FROM operations WHERE kind = 'kill' AND outcome = 'ok') AS kills,
+       (SELECT count(*) FROM operations WHERE process = 'nemesis' AND value ->> '$.fault' IS NOT NULL AND completed_ns IS NOT NULL) AS faults;

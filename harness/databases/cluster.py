@@ -68,6 +68,11 @@ class Cluster:
         """The connection string of the owner, by the socket, where the kernel vouches for us (not a URL)."""
         return f"host={self.socket} port={self.port} user={ROLE} dbname=postgres"
 
+    @property
+    def pid(self) -> int:
+        """The postmaster, by id."""
+        return int((self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
+
     def url(self, database: str) -> str:
         """Give the loopback URL of a database, with the password."""
         return f"postgresql://{ROLE}:{self.password}@127.0.0.1:{self.port}/{database}"

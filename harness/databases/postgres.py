@@ -60,19 +60,21 @@ class Postgres:
             if self.url is None:
                 cluster = stack.enter_context(serve_cluster(self.binaries, self.folder))
                 admin, url, origin = cluster.admin, cluster.url("postgres"), cluster.binaries.origin
+                postmaster = cluster.pid
                 file_system = file_system_type(cluster.data)
             else:
-                admin, url, origin, file_system = self.url, self.url, GIVEN, "unknown"
+                admin, url, origin, file_system, postmaster = self.url, self.url, GIVEN, "unknown", 0
             # Our databases are named after this session: while it lives, no other contend takes them for abandoned.
             session = stack.enter_context(_connect(admin))
-            yield PostgresServer(admin, url, origin, file_system, _settle(session), self.settings)
+            yield PostgresServer(admin, url, origin, file_system, _settle(session), self.settings, postmaster)
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
     """A running server. `admin` is how we connect to make databases, `url` how a system reaches the one it names.
 
-    `origin` says whose binaries run, `prefix` is what the names of our databases begin with.
+    `origin` says whose binaries run, `prefix` is what the names of our databases begin with, `postmaster` the process that began it,
+    by id, where it is our own cluster's.
     """
 
     admin: str = field(repr=False)  # may hold a password
@@ -81,6 +83,7 @@ class PostgresServer:
     file_system: str
     prefix: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    postmaster: int = 0
     _numbers: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
 
     def conditions(self) -> Mapping[str, str]:
@@ -116,6 +119,10 @@ class PostgresServer:
         with _connect(self.admin) as connection:
             query = "SELECT pid FROM pg_stat_activity WHERE datname = %s ORDER BY pid"
             return [int(pid) for (pid,) in connection.execute(query, [urlsplit(url).path.lstrip("/")])]
+
+    def processes(self) -> Sequence[int]:
+        """The postmaster and its children, of our own cluster; none of a server given."""
+        return (self.postmaster, *children(self.postmaster)) if self.postmaster else ()
 
     def flush_seconds(self) -> float:
         """Give by how much the median time of a small commit grows where it must be durable; 0 where it never is."""
@@ -209,6 +216,16 @@ class PostgresServer:
         """Gather the planner's statistics of every table of the database at `url`, now (ANALYZE)."""
         with _connect(url) as connection:
             connection.execute("ANALYZE")
+
+
+def children(pid: int) -> list[int]:
+    """The processes a process has started and that still run, by id (Linux: proc(5))."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+    return sorted(found)
 
 
 def _settle(session: psycopg.Connection) -> str:

@@ -118,6 +118,10 @@ class SqliteServer:
         """Nobody."""
         return ()
 
+    def processes(self) -> Sequence[int]:
+        """None: there is no server."""
+        return ()
+
     def flush_seconds(self) -> float:
         """Give the median time of a small write with fsync in the files' folder."""
         times = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,25 +14,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from harness.clock import WorldClock
 from harness.errors import RunAbandoned, SystemUnusable
 from harness.history import Phase
+from harness.levers import Levers
 from harness.processes import CONTEXT, Birth, Crew, Source
-from harness.protocols import Gate, Held, Promise, Server, ServiceFactory, Witness
+from harness.protocols import Fault, Gate, Held, Network, Promise, Server, ServiceFactory, Witness
 from harness.recorder import Recorder
 from harness.runners import apart
 from harness.runners.explore import Explorer, Fate, Look, Recall, Replay, Workers, as_explored, doubts, told
 from harness.runners.generate import Generator
 from harness.runners.isolation import export
 from harness.runners.load import Crowd, Order, figures, problems, processes_for
+from harness.runners.nemesis import Nemesis
 from harness.scenario import Answer, Cast, Load, Part, Profile, Program, Programs, Stage
 from harness.turnstile import Line, Turnstile
 
 BUILD_SECONDS = 60.0
-INSIDE_SECONDS = 30.0  # how long a process may take to come to the operation it is to be killed in
-LOOK_SECONDS = 0.0002  # between two looks at what it is doing
 
 
 @dataclass
@@ -125,7 +124,12 @@ class RealStage:
     _urls: list[str] = field(default_factory=list)
     _lent: dict[str, str] = field(default_factory=dict)
     _service_urls: dict[str, str] = field(default_factory=dict)
-    _nemesis: Recorder | None = None
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+    _nemesis: Nemesis | None = None
+    _network: Network | None = None
+    _roles: dict[str, str] = field(default_factory=dict)
+    _levers: dict[str, Levers] = field(default_factory=dict)
+    _over: Any = field(default_factory=partial(CONTEXT.RawValue, "b", 0))
 
     def start(
         self,
@@ -150,6 +154,8 @@ class RealStage:
             )
         )
         self._lent.update({name: seen[name] for name in lent})
+        self._network = seen.network
+        self._roles.update(cast)
         for name in self.promise.services:
             if name not in self._service_urls:
                 self._service_urls[name] = self.stack.enter_context(self.services[name]())
@@ -176,8 +182,16 @@ class RealStage:
                     tally=tally,
                     slot=place,
                     clock=clock,
+                    levers=self._lever(name),
+                    over=self._over,
                 )
             )
+
+    def _lever(self, name: str) -> Levers | None:
+        """What can be changed inside a process, in a run that does harm to it."""
+        if not self.faults:
+            return None
+        return self._levers.setdefault(name, Levers(*(CONTEXT.RawValue("q", 0) for _ in range(4))))
 
     def options(self) -> dict[str, Any]:
         """What a system of this run is built with."""
@@ -239,7 +253,7 @@ class RealStage:
             lines = company.start()
             twins = {part.name: alike.index((part.program, dict(part.arguments))) for part in parts}
             step_seconds = self.load.options["step_seconds"]
-            fate = Fate(self._nemesis_at_work(), company.kill, company.replace) if self.crashes else None
+            fate = Fate(self.nemesis.recorder, company.kill, company.replace) if self.crashes else None
             with Workers(
                 names,
                 lines,
@@ -312,41 +326,53 @@ class RealStage:
         """Wait for what these processes began; see `harness.scenario.Stage`."""
         return self.crew.gather(names, within=within)
 
+    @property
+    def nemesis(self) -> Nemesis:
+        """Whoever does harm in this run; there once the processes were started."""
+        if self._nemesis is None:
+            rng = random.Random(f"{self.load.seed}/nemesis")  # noqa: S311  # repeatable, not secret
+            workers = [name for name, role in self._roles.items() if role == "worker"]
+            self._nemesis = Nemesis(
+                self.crew,
+                self.database,
+                self._urls[0],
+                self.server,
+                self._network,
+                rng,
+                self.faults,
+                workers,
+                self._levers,
+            )
+            self.stack.callback(self._nemesis.end)
+        return self._nemesis
+
     def kill(self, name: str, *, inside: str | None = None, after_seconds: float = 0.0) -> None:
         """SIGKILL a process; its death is an operation of `nemesis` that names it. See `harness.scenario.Stage`."""
-        self._nemesis_at_work()
-        if inside is None:
-            self._kill(name)
-            return
-        doing = _Doing(self.crew.folder / "events", name)
-        until = time.monotonic() + INSIDE_SECONDS
-        while time.monotonic() < until:
-            if inside in doing.now():
-                time.sleep(after_seconds)
-                with self.crew.stopped(name):  # it may have gone on meanwhile
-                    if inside in doing.now():
-                        self._kill(name)
-                        return
-            time.sleep(LOOK_SECONDS)
-        raise RunAbandoned(
-            f"{name} was not met in an operation `{inside}` within {INSIDE_SECONDS:g} s, to be killed in it."
-        )
+        self.nemesis.kill_inside(name, inside, after_seconds)
+
+    def missing(self, fault: str) -> str | None:
+        """Why a fault cannot be done in this run, or None. Raises `UnknownName`."""
+        return self.nemesis.missing(fault)
+
+    def strike(
+        self, fault: str, workers: Sequence[str], *, inside: str | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        """Do harm; see `harness.scenario.Stage`."""
+        return self.nemesis.strike(fault, workers, inside)
+
+    def handed_on(self, name: str, *, within: float) -> bool:
+        """Wait until a job that a process holds now is handed to another; whether that came."""
+        return self.nemesis.handed_on(name, within)
+
+    def stop(self) -> None:
+        """Tell programs that go on until they are told that they are to end."""
+        self._over.value = 1
 
     def _movable_clock(self) -> WorldClock:
         self._urls.append(self.stack.enter_context(self.server.fresh()))
         clock = WorldClock(CONTEXT.RawValue("q", 0), self._urls[0])
         clock.prepare()
         return clock
-
-    def _nemesis_at_work(self) -> Recorder:
-        if self._nemesis is None:
-            self._nemesis = Recorder(self.crew.folder / "events" / "nemesis.ndjson", "nemesis", "nemesis")
-            self.stack.callback(self._nemesis.end)
-        return self._nemesis
-
-    def _kill(self, name: str) -> None:
-        with self._nemesis_at_work().harm("kill", name):
-            self.crew.kill(name)
 
     @contextlib.contextmanager
     def busy_writer(self, *, hold_seconds: float, pause_seconds: float) -> Iterator[None]:
@@ -416,32 +442,6 @@ class RealStage:
         self.crew.watch(line)
 
 
-class _Doing:
-    """What a process and its threads are in the middle of, by what they have written down."""
-
-    def __init__(self, events: Path, name: str) -> None:
-        self._events = events
-        self._name = name
-        self._read: dict[Path, int] = {}
-        self._kinds: dict[tuple[Path, int], str] = {}
-
-    def now(self) -> set[str]:
-        """The kinds of the operations begun and not ended."""
-        for file in self._events.glob(f"{self._name}*.ndjson"):
-            if file.name.partition(".")[0] != self._name:
-                continue
-            with file.open("rb") as events:
-                events.seek(self._read.get(file, 0))
-                whole, _, _ = events.read().rpartition(b"\n")
-            self._read[file] = self._read.get(file, 0) + len(whole) + bool(whole)
-            for event in map(orjson.loads, whole.splitlines()):
-                if event["e"] == "invoke":
-                    self._kinds[file, event["op"]] = event["kind"]
-                elif "op" in event:
-                    self._kinds.pop((file, event["op"]), None)
-        return set(self._kinds.values())
-
-
 def build_only(_client: object) -> int:
     """Do nothing: being told a program builds the system, and the answer is the pid it stands in."""
     return os.getpid()
@@ -467,6 +467,7 @@ def open_stage(
     gate: Gate | None = None,
     look: Look | None = None,
     replay: Replay | None = None,
+    faults: Mapping[str, Fault] | None = None,
 ) -> Iterator[RealStage]:
     """Make a stage in `folder`; on leaving, every process is gone, the witness has written all, the databases are dropped."""
     with ExitStack() as stack:
@@ -490,6 +491,7 @@ def open_stage(
             gate=gate,
             look=look,
             replay=replay,
+            faults=faults or {},
         )
         with crew:  # leaves before the stack does: processes end before their witness and their database
             yield stage

@@ -102,12 +102,14 @@ class Conversation:
 
     Times are nanoseconds given by the caller. A statement is settled at the server's ReadyForQuery, which says what was committed.
     `pid` is the server's process, `status` its transaction state (I idle, T in a transaction, E in a failed one); both are empty
-    until the server is ready.
+    until the server is ready. `committed` counts how often something that was written was committed.
     """
 
     def __init__(self, connection: int, opened: int, write: Callable[[Iterable[Statement]], None]) -> None:
         self.pid = 0
         self.status = ""
+        self.committed = 0
+        self._wrote = False  # something that is not yet committed
         self._write = write
         self._connection = connection
         self._opening: Statement | None = Statement(connection, opened, "connect", "")
@@ -302,6 +304,11 @@ class Conversation:
 
     def _settle(self, more: list[Statement]) -> None:
         settled, self._settling = [*self._settling, *more], []
+        for statement in settled:
+            self._wrote = (self._wrote or statement.kind == "write") and statement.kind != "rollback"
+            if statement.commits and statement.error is None:
+                self.committed += self._wrote
+                self._wrote = False
         if settled:
             self._write(settled)
 

@@ -19,7 +19,7 @@ import re
 import sqlite3
 import sqlite3.dbapi2
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial, wraps
@@ -31,8 +31,9 @@ from typing import Any, ClassVar, Final
 
 from harness.errors import UsageError
 from harness.history import StatementKind
+from harness.levers import Levers
 from harness.outcome import ErrorKind, sqlite_code
-from harness.protocols import MORE, Effect
+from harness.protocols import MORE, Effect, Watching
 from harness.turnstile import Turnstile
 from harness.witnesses.pools import watch_pools
 from harness.witnesses.shapes import kind, shape
@@ -47,6 +48,8 @@ _FACTORY_POSITION: Final = 5  # of `factory` among the positional arguments of s
 _COMMITS_NOTHING: Final = frozenset({"begin", "rollback", "connect"})  # kinds of statement
 _BETWEEN: Final = " \t\r\n\f;"  # what may stand between two statements of a script, beside comments
 _NO_TRANSACTION: Final = ("PRAGMA", "ATTACH", "DETACH")
+
+_MOST_PAGES: Final = 4_294_967_294  # as a connection begins: https://www.sqlite.org/limits.html, 12
 
 _USUAL_TIMEOUT: Final = 5.0  # seconds, of sqlite3.connect
 _TIMEOUT_POSITION: Final = 1  # of `timeout` among its positional arguments
@@ -75,20 +78,32 @@ class SqliteTrace:
         *,
         latency_ms: float = 0.0,
         record: bool = True,  # noqa: ARG002  # a witness's signature; where nothing is recorded, nobody calls `enter`
-    ) -> Iterator[Mapping[str, str]]:
+    ) -> Iterator[Watching]:
         """Give every process the URL as it is: SQLite is watched from inside, by `enter`. Raises `UsageError` for latency."""
         refuse_latency(self.name, latency_ms)
         folder.mkdir(parents=True, exist_ok=True)
-        yield dict.fromkeys(processes, url)
+        yield Watching(dict.fromkeys(processes, url))
 
-    def enter(self, process: str, folder: Path) -> None:
+    def enter(self, process: str, folder: Path, levers: Levers | None = None) -> None:
         """Watch every connection this process makes from now on. Entering again goes on under the new name and folder."""
         _WatchedConnection.contend_trace = _Trace(
-            None if self._turnstile else StatementFile(folder, process, inside=True), self._turnstile
+            None if self._turnstile else StatementFile(folder, process, inside=True), self._turnstile, levers
         )
         sqlite3.connect = sqlite3.dbapi2.connect = _connect  # type: ignore[assignment]  # sqlite3's is overloaded
         if self._turnstile is None:
             watch_pools(process, folder.with_name("pools"))
+
+
+@contextmanager
+def watching(process: str, folder: Path) -> Iterator[None]:
+    """Watch, in the calling process, every connection that is made while the context lasts, until it is closed; no pool is watched."""
+    before = sqlite3.connect, sqlite3.dbapi2.connect
+    _WatchedConnection.contend_trace = _Trace(StatementFile(folder, process), None)
+    sqlite3.connect = sqlite3.dbapi2.connect = _connect  # type: ignore[assignment]  # sqlite3's is overloaded
+    try:
+        yield
+    finally:
+        sqlite3.connect, sqlite3.dbapi2.connect = before
 
 
 @wraps(_CONNECT)
@@ -106,6 +121,7 @@ class _Trace:
 
     file: StatementFile | None  # none where the process is explored: whoever does so is told of every statement
     turnstile: Turnstile | None
+    levers: Levers | None = None
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     free: set[int] = field(
         default_factory=set
@@ -137,6 +153,7 @@ class _Watch:
         self.listens = True
         self.holds: Effect = "local"  # what its transaction holds: whoever ends it lets go of just that
         self.attached = False  # it has more than one file
+        self.kept = False  # from growing
         self.timeout = 0.0  # seconds the busy handler would wait, where we do in its place
 
     def listen(self, connection: sqlite3.Connection, *, on: bool) -> None:
@@ -167,11 +184,35 @@ class _Watch:
         what, form = kind(written), shape(written)
         if self.trace.turnstile is not None:
             self.trace.turnstile.statement(self.number, what, form, self.effect(what, text))
+        if self.trace.levers is not None and self.call is not None and not self.call.in_transaction():
+            self.trace.levers.wait_here()
         return Statement(self.number, monotonic_ns(), what, form, sql=text)
 
     def write(self, statement: Statement) -> None:
         if self.trace.file is not None:
             self.trace.file.write((statement,))
+
+    def keep_from_growing(self, connection: sqlite3.Connection, *, on: bool) -> None:
+        """Have the connection's file stay as large as it is (what would make it grow is SQLITE_FULL), or let it grow again.
+
+        A limit below what the file has means what it has: https://www.sqlite.org/pragma.html#pragma_max_page_count
+        """
+        if on is self.kept:
+            return
+        with self._unheard(connection), suppress(sqlite3.Error):  # closed, or busy: the next call asks again
+            sqlite3.Connection.execute(connection, f"PRAGMA max_page_count = {1 if on else _MOST_PAGES}")
+            self.kept = on
+
+    @contextmanager
+    def _unheard(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Do something of our own with a connection, which is no statement of the system's."""
+        with suppress(sqlite3.ProgrammingError):
+            sqlite3.Connection.set_trace_callback(connection, None)
+        try:
+            yield
+        finally:
+            with suppress(sqlite3.ProgrammingError):
+                sqlite3.Connection.set_trace_callback(connection, self.listener if self.listens else None)
 
     # Only where the process is explored:
 
@@ -243,9 +284,8 @@ class _Watch:
         found = _BUSY_TIMEOUT.match(sql) if self.trace.turnstile is not None else None
         if found is not None:
             self.timeout = int(found[1]) / 1000
-            sqlite3.Connection.set_trace_callback(connection, None)
-            sqlite3.Connection.execute(connection, "PRAGMA busy_timeout = 0")
-            sqlite3.Connection.set_trace_callback(connection, self.listener if self.listens else None)
+            with self._unheard(connection):
+                sqlite3.Connection.execute(connection, "PRAGMA busy_timeout = 0")
 
 
 class _Call:
@@ -263,6 +303,8 @@ class _Call:
 
     def __enter__(self) -> None:
         self.watch.lock.acquire()
+        if self.watch.trace.levers is not None and self.watch.call is None:
+            self.watch.keep_from_growing(self.connection, on=bool(self.watch.trace.levers.full.value))
         self._outer, self.watch.call = self.watch.call, self
         self._listen(on=True)
 
@@ -311,7 +353,7 @@ class _Call:
     def done(self, statement: Statement) -> None:
         """Write a statement that ended well."""
         statement.t1 = statement.t1 or monotonic_ns()
-        in_transaction = self._in_transaction()
+        in_transaction = self.in_transaction()
         statement.commits = statement.kind not in _COMMITS_NOTHING and not in_transaction
         if statement.kind == "other" and statement.shape.upper().startswith(_NO_TRANSACTION):
             statement.commits = False
@@ -325,11 +367,12 @@ class _Call:
             statement.t1 = monotonic_ns()
             statement.error = _read_error(error)
             self.watch.write(statement)
-            self.watch.ran(statement, in_transaction=self._in_transaction())
+            self.watch.ran(statement, in_transaction=self.in_transaction())
         if self.rollback is not None:
             self.done(self.rollback)
 
-    def _in_transaction(self) -> bool:
+    def in_transaction(self) -> bool:
+        """Whether its connection is in a transaction."""
         try:
             return self.connection.in_transaction
         except sqlite3.ProgrammingError:  # it is closed

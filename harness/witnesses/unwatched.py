@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.levers import Levers
+from harness.protocols import Watching
 
 
 class Unwatched:
@@ -23,12 +25,12 @@ class Unwatched:
         *,
         latency_ms: float = 0.0,
         record: bool = True,  # noqa: ARG002  # a witness's signature; nothing is recorded either way
-    ) -> Iterator[Mapping[str, str]]:
+    ) -> Iterator[Watching]:
         """Give every process the URL as it is. Raises `UsageError` for latency, which only a proxy can add."""
         refuse_latency(self.name, latency_ms)
-        yield dict.fromkeys(processes, url)
+        yield Watching(dict.fromkeys(processes, url))
 
-    def enter(self, process: str, folder: Path) -> None:
+    def enter(self, process: str, folder: Path, levers: Levers | None = None) -> None:
         """Do nothing."""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import random
 import resource
 import select
 import selectors
@@ -18,20 +19,24 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from pathlib import Path
+from struct import pack
 from time import monotonic_ns
-from typing import IO, Final
+from typing import IO, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
 from harness.errors import DatabaseUnavailable, RunAbandoned, UsageError
+from harness.levers import Levers
+from harness.protocols import Watching
 from harness.witnesses.conversation import Conversation
 from harness.witnesses.pools import watch_pools
 from harness.witnesses.statement import Statement, StatementFile
@@ -48,6 +53,8 @@ _MOST_UNREAD: Final = 64  # pieces that have passed and are not yet read, while 
 _MOST_UNREAD_BYTES: Final = 1 << 20
 DECLINED: Final = (80877103, 80877104)  # SSLRequest, GSSENCRequest
 _CANCEL: Final = 80877102
+_RESET: Final = pack("ii", 1, 0)  # of SO_LINGER: what is not sent yet is dropped, and the other side told so
+_HARMLESS: Final = (b"X", b"p")  # Terminate, and an answer to a request for a password
 _ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
 _PROGRAM: Final = "from harness.witnesses.wire import serve; serve()"
 
@@ -63,7 +70,7 @@ class Wire:
     @contextmanager
     def watch(
         self, url: str, processes: Sequence[str], folder: Path, *, latency_ms: float = 0.0, record: bool = True
-    ) -> Iterator[Mapping[str, str]]:
+    ) -> Iterator[Watching]:
         """Start the proxy before the server at `url`; give each process the URL of its own port.
 
         With nothing to record and no latency to add there is no proxy, and everyone gets `url` itself. Raises `UsageError`
@@ -71,14 +78,16 @@ class Wire:
         the proxy does not start.
         """
         if not record and not latency_ms:
-            yield dict.fromkeys(processes, url)
+            yield Watching(dict.fromkeys(processes, url))
             return
         address = Address.of(url)
         order = _Order(address.upstream, list(processes), str(folder) if record else None, round(latency_ms * 5e5))
-        with _Proxy(order) as ports:
-            yield {process: address.through(port) for process, port in zip(processes, ports, strict=True)}
+        proxy = _Proxy(order)
+        with proxy as ports:
+            urls = {process: address.through(port) for process, port in zip(processes, ports, strict=True)}
+            yield Watching(urls, proxy)
 
-    def enter(self, process: str, folder: Path) -> None:
+    def enter(self, process: str, folder: Path, levers: Levers | None = None) -> None:  # noqa: ARG002  # they work on SQLite
         """Watch the process's pools; all else is seen from outside."""
         watch_pools(process, folder.with_name("pools"))
 
@@ -137,10 +146,11 @@ class _Order:
 
 
 class _Proxy:
-    """The proxy's process, from outside. It ends when its standard input does, so it cannot outlive us."""
+    """The proxy's process, from outside: the `Network` it is. It ends when its standard input does, so it cannot outlive us."""
 
     def __init__(self, order: _Order) -> None:
         self._order = order
+        self._one_at_a_time = threading.Lock()
 
     def __enter__(self) -> list[int]:
         self._words: IO[bytes] = tempfile.TemporaryFile()
@@ -163,14 +173,61 @@ class _Proxy:
         if not line:
             self._process.kill()
             raise self._abandon("did not start")
-        reply: dict[str, list[int]] = orjson.loads(line)
+        reply = orjson.loads(line)
         if "unreachable" in reply:
             self._process.wait()
             self._close()
             raise DatabaseUnavailable(
                 f"The wire proxy cannot find the server: {reply['unreachable']}. Correct the host in the URL."
             )
-        return reply["ports"]
+        return [int(port) for port in reply["ports"]]
+
+    def brake(self, process: str, *, on: bool) -> None:
+        """Have the next statement of a process wait on its way, or let it go on."""
+        self._tell("brake", process, on=on)
+
+    def braked(self, process: str) -> bool:
+        """Whether a statement of the process waits."""
+        return bool(self._tell("look", process)["braked"])
+
+    def backends(self, process: str) -> Sequence[int]:
+        """The server's processes that serve its connections, by id."""
+        return [int(pid) for pid in self._tell("look", process)["backends"]]
+
+    def cut(self, process: str) -> int:
+        """End its connections, both ways; gives how many there were."""
+        return int(self._tell("cut", process)["sessions"])
+
+    def lose(self, process: str, *, on: bool) -> None:
+        """Have the answer to its next statement that commits something it wrote get lost, and its connection end; or not any more."""
+        self._tell("lose", process, on=on)
+
+    def lost(self, process: str) -> bool:
+        """Whether an answer got lost since `lose` was last asked for."""
+        return bool(self._tell("look", process)["lost"])
+
+    def stall(self, process: str, *, on: bool) -> int:
+        """Let no byte of its connections pass, and end none of them; or end them all. Gives how many there are."""
+        return int(self._tell("stall", process, on=on)["sessions"])
+
+    def delay(self, process: str, ms: float, jitter_ms: float = 0.0) -> None:
+        """Add so much to each of its round trips, half each way, and on each way up to `jitter_ms` more."""
+        self._tell("delay", process, way_ns=round(ms * 5e5), jitter_ns=round(jitter_ms * 1e6))
+
+    def _tell(self, do: str, process: str, **how: object) -> dict[str, Any]:
+        order, answer = self._process.stdin, self._process.stdout
+        assert order is not None and answer is not None  # noqa: S101, PT018  # both are pipes
+        with self._one_at_a_time:
+            try:
+                order.write(orjson.dumps({"do": do, "to": process, **how}, option=orjson.OPT_APPEND_NEWLINE))
+                order.flush()
+                line = answer.readline()
+            except BrokenPipeError:
+                line = b""
+        if not line:
+            raise RunAbandoned(f"The wire proxy was to {do} at {process} and is gone, so nobody saw what came after.")
+        found: dict[str, Any] = orjson.loads(line)
+        return found
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         died = self._process.poll() is not None
@@ -219,7 +276,7 @@ def serve() -> None:
     except OSError as error:
         print(orjson.dumps({"unreachable": str(error)}).decode(), flush=True)  # noqa: T201  # the answer, on a pipe
         return
-    loop = _Loop(order["delay_ns"])
+    loop = _Loop()
     ports = []
     for process in order["processes"]:
         lines = None
@@ -228,7 +285,7 @@ def serve() -> None:
             loop.files.append(lines)
         listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         ports.append(listener.getsockname()[1])
-        _Port(loop, listener, server, lines)
+        loop.ports[process] = _Port(loop, listener, server, lines, order["delay_ns"])
     gc.freeze()
     print(orjson.dumps({"ports": ports}).decode(), flush=True)  # noqa: T201  # the answer, on a pipe
     loop.run(until_ends=sys.stdin.fileno())
@@ -272,40 +329,72 @@ class _Server:
 class _Loop:
     """Waits for sockets, and for bytes whose time has come. Everything else happens in the callbacks it calls."""
 
-    def __init__(self, delay_ns: int) -> None:
-        self.delay_ns = delay_ns
+    def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()
         # A heap: when it is due, a number to keep the order, and what then has something to send.
         self.due: list[tuple[int, int, _Pipe]] = []
         self.numbers = count()
         self.sessions: set[_Session] = set()
+        self.ports: dict[str, _Port] = {}
         self.files: list[_Lines] = []
         self._unread: list[tuple[Callable[..., None], tuple[object, ...]]] = []
         self._unread_bytes = 0
 
     def run(self, until_ends: int) -> None:
-        """Work until this file ends, then take in what had already arrived."""
-        ended = False
+        """Work, and do what each line of this file says, until it ends; then take in what had already arrived."""
+        ended, begun = False, b""
 
-        def end(_: int) -> None:
-            nonlocal ended
-            ended = not os.read(until_ends, 1)
+        def hear(_: int) -> None:
+            nonlocal ended, begun
+            read = os.read(until_ends, 1 << 16)
+            ended = not read
+            *lines, begun = (begun + read).split(b"\n")
+            for line in lines:
+                print(orjson.dumps(self._obey(orjson.loads(line))).decode(), flush=True)  # noqa: T201  # the answer, on a pipe
 
-        self.selector.register(until_ends, selectors.EVENT_READ, (0, end))
+        self.selector.register(until_ends, selectors.EVENT_READ, (3, hear))
         while not ended:
             timeout = _QUIET_SECONDS if self._unread else None
             if self.due:
                 timeout = (self.due[0][0] - monotonic_ns()) / 1e9
             worked = self.turn(timeout)
             if not worked or len(self._unread) >= _MOST_UNREAD or self._unread_bytes >= _MOST_UNREAD_BYTES:
-                self._read()
+                self.read_now()
         self.selector.unregister(until_ends)
-        until = monotonic_ns() + self.delay_ns + 1_000_000_000
+        until = monotonic_ns() + max(port.longest_ns for port in self.ports.values()) + 1_000_000_000
         while (self.turn(0) or self.due) and monotonic_ns() < until:
             pass
         for session in list(self.sessions):
             session.lost()
-        self._read()
+        self.read_now()
+
+    def _obey(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Do what `_Proxy` asks of the port of one process; tell how it stands there."""
+        self.read_now()  # what it says of the port is to be of now
+        port = self.ports[order["to"]]
+        sessions = [session for session in self.sessions if session.port is port]
+        match order["do"]:
+            case "brake":
+                port.brake = order["on"]
+                for session in sessions if not port.brake else ():
+                    session.release()
+            case "lose":
+                port.lose, port.lost = order["on"], False
+            case "stall":
+                port.stalled = order["on"]
+                for session in sessions:
+                    session.stall() if port.stalled else session.cut()
+            case "delay":
+                port.way_ns, port.jitter_ns = order["way_ns"], order["jitter_ns"]
+            case "cut":
+                for session in sessions:
+                    session.cut()
+        return {
+            "sessions": len(sessions),
+            "braked": any(session.braked for session in sessions),
+            "lost": port.lost,
+            "backends": [pid for session in sessions if (pid := session.backend)],
+        }
 
     def read_later(self, read: Callable[..., None], *what: object, size: int = 0) -> None:
         """Call `read` with `what` once it is quiet, or enough has come together; in the order of these calls.
@@ -316,7 +405,8 @@ class _Loop:
         self._unread.append((read, what))
         self._unread_bytes += size
 
-    def _read(self) -> None:
+    def read_now(self) -> None:
+        """Read and write all that has passed."""
         unread, self._unread, self._unread_bytes = self._unread, [], 0
         for read, what in unread:
             read(*what)
@@ -363,7 +453,13 @@ class _Lines:
 class _Port:
     """The port of one process: each connection to it is a session of that process."""
 
-    def __init__(self, loop: _Loop, listener: socket.socket, server: _Server, lines: _Lines | None) -> None:
+    def __init__(
+        self, loop: _Loop, listener: socket.socket, server: _Server, lines: _Lines | None, way_ns: int
+    ) -> None:
+        self.way_ns, self.jitter_ns = way_ns, 0  # added to each way, and at most so much more
+        self.brake = False  # the next statement of each session waits
+        self.lose = self.lost = False  # the next answer that tells of a commit is to get lost; one did
+        self.stalled = False  # no byte passes
         self._loop = loop
         self._listener = listener
         self._server = server
@@ -379,7 +475,16 @@ class _Port:
             return
         client.settimeout(0)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _Session(self._loop, client, self._server.connect(), self._converse if self._lines is not None else None)
+        _Session(self._loop, self, client, self._server.connect(), self._converse if self._lines is not None else None)
+
+    @property
+    def longest_ns(self) -> int:
+        """The longest that one way may take."""
+        return self.way_ns + self.jitter_ns
+
+    def delay_ns(self) -> int:
+        """How long the next bytes take on their way."""
+        return self.way_ns + (random.randrange(self.jitter_ns) if self.jitter_ns else 0)  # noqa: S311  # no secret
 
     def _converse(self) -> Conversation:
         assert self._lines is not None  # noqa: S101  # given only where there is one
@@ -467,10 +572,17 @@ class _Session:
     """One client's connection and the one made for it to the server. Ends when both sides have ended."""
 
     def __init__(
-        self, loop: _Loop, client: socket.socket, server: socket.socket, converse: Callable[[], Conversation] | None
+        self,
+        loop: _Loop,
+        port: _Port,
+        client: socket.socket,
+        server: socket.socket,
+        converse: Callable[[], Conversation] | None,
     ) -> None:
         self._loop = loop
-        self._delay = loop.delay_ns
+        self.port = port
+        self._stalled = port.stalled
+        self._waiting = b""  # a statement held back by the brake
         self._client, self._server = client, server
         self._converse = converse
         self._conversation: Conversation | None = None
@@ -490,11 +602,45 @@ class _Session:
         if conversation is not None:
             self._loop.read_later(conversation.lost, monotonic_ns())
 
+    @property
+    def braked(self) -> bool:
+        """Whether a statement is held back."""
+        return bool(self._waiting)
+
+    @property
+    def backend(self) -> int:
+        """The server's process; 0 where it is not known."""
+        return 0 if self._conversation is None else self._conversation.pid
+
+    def release(self) -> None:
+        """Let on what the brake held back."""
+        data, self._waiting = self._waiting, b""
+        if data:
+            self._ask(data, monotonic_ns())
+            self._watch()
+
+    def stall(self) -> None:
+        """Let no byte pass any more."""
+        self._stalled = True
+        self._watch()
+
+    def cut(self) -> None:
+        """End both connections at once, as a network does that is gone: with a reset."""
+        self.lost()
+        for end in (self._client, self._server):
+            with contextlib.suppress(OSError):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._client_open = self._server_open = False
+        self._over()
+
     def _watch(self) -> None:
         """Wait for what can be done now."""
         read, write = selectors.EVENT_READ, selectors.EVENT_WRITE
-        client = read * (self._client_open and not self._to_server.full) | write * self._to_client.blocked
+        heard = self._client_open and not self._to_server.full and not self._waiting
+        client = read * heard | write * self._to_client.blocked
         server = read * (self._server_open and not self._to_client.full) | write * self._to_server.blocked
+        if self._stalled:
+            client = server = 0
         self._wait_for(self._client, client, (0, self._from_client))
         self._wait_for(self._server, server, (1, self._from_server))
 
@@ -511,6 +657,8 @@ class _Session:
             selector.unregister(end)
 
     def _from_client(self, mask: int) -> None:
+        if self not in self._loop.sessions:  # it was cut while this event waited its turn
+            return
         if mask & selectors.EVENT_WRITE:
             self._to_client.flush(monotonic_ns())
         if not mask & selectors.EVENT_READ or (data := _receive(self._client)) is None:
@@ -519,27 +667,33 @@ class _Session:
         if not data:
             # The server may still be at work, and commit: it is told of the end, and watched until it ends too.
             self._client_open = False
-            self._to_server.end(now, self._delay)
+            self._to_server.end(now, self.port.delay_ns())
             self._over()
         elif self._startup is not None:
             self._start(self._startup + data, now)
+        elif self.port.brake and data[:1] not in _HARMLESS:
+            self._waiting = data
+            self._watch()
         else:
-            self._to_server.send(data, now, self._delay)
-            if self._conversation is not None:
-                self._loop.read_later(self._conversation.asked, data, now, size=len(data))
+            self._ask(data, now)
+
+    def _ask(self, data: bytes, now: int) -> None:
+        self._to_server.send(data, now, self.port.delay_ns())
+        if self._conversation is not None:
+            self._loop.read_later(self._conversation.asked, data, now, size=len(data))
 
     def _start(self, data: bytes, now: int) -> None:
         """Take the untyped messages: requests for encryption, which are declined, then a StartupMessage or CancelRequest."""
         while len(data) >= 8:
             length, code = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
             if code in DECLINED:
-                self._to_client.send(b"N", now, 2 * self._delay)
+                self._to_client.send(b"N", now, 2 * self.port.delay_ns())
                 data = data[8:]
                 continue
             if len(data) < length:
                 break
             self._startup = None
-            self._to_server.send(data, now, self._delay)
+            self._to_server.send(data, now, self.port.delay_ns())
             if code != _CANCEL and self._converse is not None and self._server_open:
                 self._conversation = self._converse()
                 self._loop.read_later(self._conversation.asked, data[length:], now)
@@ -547,6 +701,8 @@ class _Session:
         self._startup = data
 
     def _from_server(self, mask: int) -> None:
+        if self not in self._loop.sessions:
+            return
         if mask & selectors.EVENT_WRITE:
             self._to_server.flush(monotonic_ns())
         if not mask & selectors.EVENT_READ or (data := _receive(self._server)) is None:
@@ -555,12 +711,24 @@ class _Session:
         if not data:
             self._server_open = False
             self.lost()
-            self._to_client.end(now, self._delay)
+            self._to_client.end(now, self.port.delay_ns())
             self._over()
-        else:
-            self._to_client.send(data, now, self._delay)
-            if self._conversation is not None:
-                self._loop.read_later(self._conversation.answered, data, now + self._delay, size=len(data))
+            return
+        delay = self.port.delay_ns()
+        if self.port.lose and self._conversation is not None and self._tells_of_commit(self._conversation, data, now):
+            self.port.lose, self.port.lost = False, True
+            self.cut()
+            return
+        self._to_client.send(data, now, delay)
+        if self._conversation is not None and not self.port.lose:
+            self._loop.read_later(self._conversation.answered, data, now + delay, size=len(data))
+
+    def _tells_of_commit(self, conversation: Conversation, data: bytes, now: int) -> bool:
+        """Read an answer before it is handed on: whether something that was written is committed by then."""
+        self._loop.read_now()
+        before = conversation.committed
+        conversation.answered(data, now)
+        return conversation.committed > before
 
     def _over(self) -> None:
         self._watch()

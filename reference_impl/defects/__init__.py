@@ -11,6 +11,7 @@ from reference_impl.defects.advisory_lock_stale import PostgresAdvisoryLockStale
 from reference_impl.defects.attempt_miscount import PostgresAttemptMiscount, SqliteAttemptMiscount
 from reference_impl.defects.batch_deadlock import PostgresBatchDeadlock
 from reference_impl.defects.claimed_not_running import PostgresClaimedNotRunning, SqliteClaimedNotRunning
+from reference_impl.defects.clock_skew import PostgresClockSkew, SqliteClockSkew
 from reference_impl.defects.delete_unguarded import PostgresDeleteUnguarded, SqliteDeleteUnguarded
 from reference_impl.defects.fetchone_returning import SqliteFetchoneReturning
 from reference_impl.defects.filter_after_limit import PostgresFilterAfterLimit, SqliteFilterAfterLimit
@@ -31,6 +32,7 @@ from reference_impl.defects.silent_single_worker import SilentSingleWorker
 from reference_impl.defects.skip_locked_serializable import PostgresSkipLockedSerializable
 from reference_impl.defects.stale_candidate import PostgresStaleCandidate
 from reference_impl.defects.state_only_fence import PostgresStateOnlyFence, SqliteStateOnlyFence
+from reference_impl.defects.swallowed_busy import SqliteSwallowedBusy
 from reference_impl.defects.too_many_variables import PostgresTooManyVariables, SqliteTooManyVariables
 from reference_impl.defects.torn_status import PostgresTornStatus, SqliteTornStatus
 from reference_impl.defects.unfenced_completion import PostgresUnfencedCompletion, SqliteUnfencedCompletion
@@ -321,6 +323,22 @@ _TABLE: Final = (
         bug="Completes what is running, though it is the successor's attempt.",
         seen_in="River, pg-boss (by reading)",
         caught_by={"claim-recovery": "fenced-completion"},
+        certain="zoo",
+    ),
+    Defect(
+        "swallowed-busy",
+        {"sqlite": SqliteSwallowedBusy},
+        bug="“database is locked” is ignored where a job is completed.",
+        seen_in="Cloacina I-0140, mydia#283",
+        caught_by={"claim-recovery": "no-swallowed-error"},
+        certain="zoo",
+    ),
+    Defect(
+        "clock-skew",
+        _both(SqliteClockSkew, PostgresClockSkew),
+        bug="A lease is judged by each worker's own clock.",
+        seen_in="django-q#236",
+        caught_by={"claim-recovery": "single-owner"},
         certain="zoo",
     ),
     Defect(

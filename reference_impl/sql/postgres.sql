@@ -552,3 +552,9 @@ UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL WHERE id = %(job)
 -- WRONG: makes what is due ready, and takes its attempt back.
 UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL, attempt = attempt - 1
 WHERE status = 'running' AND due_at <= now()
+
+-- name: sweep_by_own_clock
+-- WRONG: makes ready what is due by the clock of whoever asks, %(now)s in seconds since 1970.
+UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL
+WHERE status = 'running' AND due_at <= to_timestamp(%(now)s)
+RETURNING id

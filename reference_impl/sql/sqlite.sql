@@ -363,3 +363,9 @@ UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL WHERE id = :job
 -- WRONG: makes what is due ready, and takes its attempt back.
 UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL, attempt = attempt - 1
 WHERE status = 'running' AND due_at <= julianday('now')
+
+-- name: sweep_by_own_clock
+-- WRONG: makes ready what is due by the clock of whoever asks, :now in seconds since 1970.
+UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL
+WHERE status = 'running' AND due_at <= julianday(:now, 'unixepoch')
+RETURNING id

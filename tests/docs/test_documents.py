@@ -13,9 +13,11 @@ import pytest
 import yaml
 from conftest import Once
 
+from harness.faults import FAULTS
 from harness.invariants import judging
 from reference_impl.defects import DEFECTS
 from scenarios.catalogue import SCENARIOS
+from scenarios.claim_recovery import PLANS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,6 +39,12 @@ def test_the_readme_has_two_commands_of_one_line_and_ci_runs_the_second() -> Non
     assert one_liners[0].endswith(".venv/bin/contend run")
     assert one_liners[1].endswith(".venv/bin/tox")
     assert one_liners[1] in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_table_of_faults_is_that_of_the_code_in_the_order_they_befall() -> None:
+    text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.*?) \|", text, re.MULTILINE)
+    assert rows == [(name, FAULTS[name].story) for name in PLANS]
 
 
 def test_the_readmes_table_of_scenarios_is_the_catalogue() -> None:

@@ -17,6 +17,10 @@ from typing import Any
 import psutil
 import pytest
 
+from harness.errors import RunAbandoned
+from harness.runners.explore import Workers
+from harness.turnstile import Line
+
 QUEUE = {"sqlite": "reference:update-returning", "postgres": "reference:skip-locked-cte"}
 Trigger = Callable[[Path], object]
 
@@ -105,6 +109,16 @@ def test_interrupted_it_leaves_nothing(number: signal.Signals, database: str, ph
     check = run(tmp_path, "check", "runs/latest")
     _, said = check.communicate(timeout=120)
     assert check.returncode in (0, 2), said  # on the page all had been judged
+
+
+def test_a_draining_process_that_was_killed_between_two_schedules_ends_an_exploration_in_words() -> None:
+    near, far = Line.pair()
+    far.close()
+    workers = Workers.__new__(Workers)  # of which only the line to that process is asked for
+    workers._quiet = near
+    with pytest.raises(RunAbandoned, match="The process that drains the queue died"):
+        workers._tend({"restore": 1})
+    near.close()
 
 
 IN_AN_EXEC = """

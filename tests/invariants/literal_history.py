@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from harness.invariants import judging
 from harness.merging import merge
 from harness.verdict import Judgement
 
+MS = 1_000_000  # nanoseconds
 CONTEXT: dict[str, object] = {
     "scenario": "literal",
     "system": "literal",
@@ -60,6 +61,7 @@ class Op:
     schedule: int = 0
     value: Any = None
     returned: int | None = None
+    code: str | None = None
 
     @property
     def answers(self) -> bool:
@@ -151,7 +153,9 @@ def _events(number: int, op: Op) -> list[dict[str, Any]]:
         invoke["priorities"] = op.priorities
     if not op.answers and op.kind not in UNLISTED:
         invoke |= given
-    if op.value is not None and op.kind in KNOWN_BEFORE:
+    if op.process == "nemesis" and op.value is not None:
+        invoke["value"] = op.value
+    elif op.value is not None and op.kind in KNOWN_BEFORE:
         known = KNOWN_BEFORE[op.kind]
         invoke["value"] = op.value if known is None else {known: op.value[known]}
     if op.done is None:
@@ -166,7 +170,7 @@ def _events(number: int, op: Op) -> list[dict[str, Any]]:
     if op.returned is not None and op.outcome == "ok":
         done["returned"] = op.returned
     if op.error:
-        done["error"] = {"kind": op.error, "class": "Error", "code": None, "message": "literal"}
+        done["error"] = {"kind": op.error, "class": "Error", "code": op.code, "message": "literal"}
     return [invoke, done]
 
 
@@ -197,6 +201,12 @@ def ops(*operations: Op) -> History:
     return History(operations)
 
 
+def seconds(*operations: Op) -> History:
+    """Make a history of operations whose times are given in ms."""
+    times = [(op, op.start * MS, None if op.done is None else op.done * MS) for op in operations]
+    return History([replace(op, start=start, done=done) for op, start, done in times])
+
+
 def claim(process: str, start: int, done: int | None, *jobs: object, **more: object) -> Op:
     """Claim one job, or as many as `requested` says."""
     return Op(process, "claim", start, done, jobs=jobs, requested=more.pop("requested", 1), **more)  # type: ignore[arg-type] # a literal's keywords are Op's
@@ -215,6 +225,11 @@ def fail(process: str, start: int, done: int | None, *jobs: object, **more: obje
 def kill(start: int, done: int, process: str) -> Op:
     """Kill a process."""
     return Op("nemesis", "kill", start, done, jobs=(process,))
+
+
+def fault(name: str, start: int, done: int | None, *workers: str, kind: str = "nothing") -> Op:
+    """Do harm to workers, or to everybody's database; with no end it did not take hold, or was not healed."""
+    return Op("nemesis", kind, start, done, jobs=workers, requested=len(workers), value={"fault": name})
 
 
 def report(process: str, start: int, done: int | None, job: object, fraction: float, **more: object) -> Op:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,14 @@ from literal_history import (
     clean,
     complete,
     delete,
+    fail,
+    fault,
     kill,
     ops,
     read,
     read_run,
     report,
+    seconds,
     status,
     submit,
 )
@@ -34,13 +38,6 @@ def scan(process: str, start: int, done: int | None, job: object, **more: object
     return Op(process, "scan", start, done, jobs=(job,), **more)  # type: ignore[arg-type]  # as above
 
 
-def seconds(*operations: Op) -> History:
-    """A history whose times are given in ms."""
-    times = [(op, op.start * MS, None if op.done is None else op.done * MS) for op in operations]
-    return History([Op(**{**vars(op), "start": start, "done": done}) for op, start, done in times])
-
-
-MS = 1_000_000
 TWO = (Process("w0", ended=900), Process("w1", ended=900))
 OPEN = Op("w0", "open", 10, 20)
 KILL = Op("nemesis", "kill", 30, 40, jobs=("w0",))
@@ -130,6 +127,25 @@ CASES: dict[str, tuple[History, History]] = {
             read_run(31, 32, 2, outcome="fail", error="lock"),
         ),
     ),
+    "faults-landed": (  # w1 is in no operation while it is paused, of which w0 knows nothing
+        History(
+            [claim("w0", 1, 9, 7), claim("w1", 15, 19, 8), fault("pause-worker", 5, 16, "w0", "w1")], processes=TWO
+        ),
+        History(
+            [claim("w0", 1, 9, 7), claim("w1", 17, 19, 8), fault("pause-worker", 5, 16, "w0", "w1")], processes=TWO
+        ),
+    ),
+    "jobs-handed-on": (
+        ops(claim("w0", 1, 9, 7), fault("pause-worker", 15, 40, "w0"), claim("w1", 30, 35, 7)),
+        ops(
+            claim("setup", 1, 2, 9, phase="setup"),
+            claim("w0", 3, 9, 7, 8, 9),
+            complete("w0", 10, 12, 7),
+            fault("pause-worker", 11, 40, "w1"),
+            claim("w1", 30, 35, 7, 8),
+            claim("w0", 50, 55, 9),
+        ),
+    ),
     "opens-overlapped": (History([OPEN, Op("w1", "open", 15, 25)]), History([OPEN, Op("w1", "open", 20, 25)])),
     "holder-killed": (History([OPEN, KILL]), History([OPEN])),
 }
@@ -172,6 +188,20 @@ def test_evidence_is_seen_where_it_is_and_missed_with_reason_and_remedy_where_it
         ),
         ("submits-read", CASES["submits-read"][1], "Of 1 submits none was going on while somebody read."),
         ("jobs-at-once", CASES["jobs-at-once"][1], "Of 2 jobs none was worked on while another was."),
+        ("faults-landed", ops(claim("w0", 10, 20, 7)), "No fault was done."),
+        (
+            "faults-landed",
+            History(
+                [
+                    claim("w0", 10, 20, 7),
+                    fault("freeze-server", 12, 15),
+                    fault("latency", 25, 30),
+                    fault("swizzle", 31, 32, "w1"),
+                ],
+                processes=TWO,
+            ),
+            "Of 3 faults these did not land inside an operation: latency, swizzle.",
+        ),
     ],
 )
 def test_what_is_missing_is_said_with_the_numbers_of_the_history(
@@ -199,6 +229,88 @@ def test_one_kill_outside_of_any_operation_is_one_too_many(tmp_path: Path) -> No
         (found,) = coverage.evidence(opened, ["killed-inside"])
     assert not found.present
     assert found.reason == "1 of 2 processes were killed outside of any operation."
+
+
+FULL = claim("w0.1", 10, 20, outcome="fail", error="other", code="SQLITE_FULL")
+# The name of a fault, done in ms 15 to 30 to these workers, what went on beside it, and whether it landed.
+HARM: list[tuple[str, tuple[str, ...], list[Op], bool]] = [
+    ("in one", ("w0",), [claim("w0", 10, 20, 7)], True),
+    ("in one begun after it", ("w0",), [claim("w0", 16, 40, 7)], True),
+    ("in one before it", ("w0",), [claim("w0", 10, 14, 7)], False),
+    ("in one after it", ("w0",), [claim("w0", 31, 40, 7)], False),
+    ("in one of another", ("w0",), [claim("w1", 10, 20, 7)], False),
+    ("in one of a thread", ("w0",), [claim("w0.1", 10, 20, 7)], True),
+    ("of all, in one of anybody", (), [claim("w1", 10, 20, 7)], True),
+    ("of all, in none", (), [claim("w1", 10, 14, 7)], False),
+    ("of all, in one of no worker", (), [claim("quiet", 10, 20, 7, phase="quiet")], False),
+    ("of two, in one of each", ("w0", "w1"), [claim("w0", 10, 20, 7), claim("w1", 29, 31, 8)], True),
+    ("of two, in one of one", ("w0", "w1"), [claim("w0", 10, 20, 7), claim("w1", 31, 32, 8)], False),
+    ("fill-disk", ("w0",), [replace(FULL, code="SQLITE_BUSY"), replace(FULL, code=None)], False),
+    ("fill-disk", ("w1",), [FULL, claim("w1", 10, 20, 7)], False),
+    ("fill-disk", (), [FULL], True),
+    ("in one that never came back", ("w2",), [claim("w2", 10, None)], True),
+]
+
+
+def test_a_fault_landed_where_all_it_was_done_to_were_inside_an_operation_while_it_lasted(tmp_path: Path) -> None:
+    operations = []
+    for number, (name, workers, beside, _) in enumerate(HARM):
+        done = [*beside, fault(name, 15, 30, *workers)]
+        shift = 100 * number
+        operations += [replace(o, start=o.start + shift, done=None if o.done is None else o.done + shift) for o in done]
+    operations += [claim("w0", 9000, 9010, 7), fault("never healed", 9005, None, "w0")]
+    operations += [kill(9500, 9501, "w1")]  # part of another scenario, and no such fault
+    processes = (*TWO, Process("w2"), Process("quiet", "quiet"), Process("w0.1", "thread", ended=900))
+    with coverage.open_history(History(operations, processes=processes).save(tmp_path / "harm")) as opened:
+        (found,) = coverage.evidence(opened, ["faults-landed"])
+    missed = [name for name, _, _, landed in HARM if not landed] + ["never healed"]
+    assert found.reason == f"Of {len(HARM) + 1} faults these did not land inside an operation: {', '.join(missed)}."
+
+
+def test_a_fault_that_never_ended_did_not_take_hold_wherever_it_began(tmp_path: Path) -> None:
+    history = History([claim("w0", 1, 9, 7), fault("pause-worker", 5, None, "w0")], processes=TWO)
+    with coverage.open_history(history.save(tmp_path / "h")) as opened:
+        (found,) = coverage.evidence(opened, ["faults-landed"])
+    assert not found.present
+
+
+FIRST, PAUSED, NEXT = claim("w0", 1, 9, 7), fault("pause-worker", 15, 40, "w0"), claim("w1", 30, 35, 7)
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        (FIRST, fault("crash-server", 15, 25), NEXT),  # a fault of everybody's database
+        (FIRST, PAUSED, NEXT, complete("w0", 41, 42, 7, accepted=())),  # it came too late, and was refused
+        (FIRST, PAUSED, complete("w0", 20, 22, 7, accepted=()), NEXT),  # it was refused before
+        (FIRST, PAUSED, complete("w0", 20, 22, 7, outcome="info", error="lost"), NEXT),  # it did not happen after all
+        (claim("w0.1", 1, 9, 7), PAUSED, claim("w1.0", 30, 35, 7)),  # threads
+    ],
+)
+def test_a_job_is_handed_on_by_one_that_had_it_when_the_fault_began_and_did_not_end_it(
+    operations: tuple[Op, ...], tmp_path: Path
+) -> None:
+    with coverage.open_history(ops(*operations).save(tmp_path / "on")) as opened:
+        (found,) = coverage.evidence(opened, ["jobs-handed-on"])
+    assert found.present
+
+
+def test_a_job_is_not_handed_on_to_oneself_or_by_one_unharmed_or_where_it_was_given_back(tmp_path: Path) -> None:
+    operations = [
+        *(claim("w0", job, 9, job) for job in range(1, 6)),
+        claim("w2", 1, 9, 6),
+        PAUSED,
+        claim("w0", 30, 35, 1),
+        claim("w0.1", 30, 35, 2),
+        fail("w0", 20, 22, 3),
+        claim("w1", 30, 35, 3),
+        claim("w1", 30, 35, 4, outcome="fail", error="lock"),
+        claim("w1", 11, 14, 5),  # before it was harmed
+        claim("w1", 30, 35, 6),
+    ]
+    with coverage.open_history(ops(*operations).save(tmp_path / "on")) as opened:
+        (found,) = coverage.evidence(opened, ["jobs-handed-on"])
+    assert not found.present
 
 
 def test_changes_that_none_succeeded_are_said_with_the_first_error(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from literal_history import (
+    MS,
     Acquisition,
     History,
     Op,
@@ -20,13 +21,13 @@ from literal_history import (
     kill,
     read,
     report,
+    seconds,
     status,
     submit,
 )
 
 from harness import coverage
 
-MS = 1_000_000
 SCANS = (Process("w0", ended=900 * MS), Process("w0.0", "thread", ended=900 * MS), Process("w1"))
 
 
@@ -38,12 +39,6 @@ def figures(history: History, folder: Path) -> tuple[dict[str, float], dict[str,
 
 def scan(process: str, start: int, done: int | None, job: object) -> Op:
     return Op(process, "scan", start, done, jobs=(job,))
-
-
-def seconds(*operations: Op) -> History:
-    """A history whose times are given in ms."""
-    times = [(op, op.start * MS, None if op.done is None else op.done * MS) for op in operations]
-    return History([Op(**{**vars(op), "start": start, "done": done}) for op, start, done in times])
 
 
 def told(start: int, fraction: float, process: str = "w0.0", job: int = 7) -> Op:

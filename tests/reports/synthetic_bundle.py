@@ -384,6 +384,47 @@ def churn(system: str, database: str, slow: float, deletion: float, **more: Any)
     return {**base, **more}
 
 
+def recovered(
+    system: str = "reference:skip-locked-cte",
+    database: str = "postgres",
+    *,
+    faults: Sequence[tuple[str, Sequence[str] | None, float, float | None]] = (
+        ("pause-worker", ["w3"], 0.08, 1.21),
+        ("freeze-server", None, 2.0, 2.5),
+        ("kill-worker", ["w1"], 3.0, 3.02),
+    ),
+    **more: Any,
+) -> Json:
+    """A claim-recovery result: w3 is paused and w2 gets its two jobs, w1 is killed and only one of its two is had again."""
+    holds = [
+        ("w3", "1", 0.05, 1.41, "refused"), ("w3", "2", 0.05, 1.41, "refused"), ("w0", "3", 0.05, 0.4, "complete"),
+        ("w2", "1", 1.2, 1.5, "complete"), ("w2", "2", 1.2, 1.5, "complete"), ("w1", "5", 2.8, 4.1, "lost"),
+        ("w1", "6", 2.8, 5.0, "lost"), ("w0", "5", 4.1, 4.4, "complete"), ("quiet", "7", 4.9, 4.95, "complete"),
+    ]  # fmt: skip
+    taken = [
+        ("w3", "1", "pause-worker", "w2", 0.08, 1.2, 1120.0), ("w3", "2", "pause-worker", "w2", 0.08, 1.2, 1120.0),
+        ("w1", "5", "kill-worker", "w0", 3.0, 4.1, 1100.5), ("w1", "6", "kill-worker", None, 3.0, None, None),
+    ]  # fmt: skip
+    columns = {
+        "faults": ("fault", "workers", "from_seconds", "until_seconds"),
+        "holds": ("worker", "job", "from_seconds", "until_seconds", "how"),
+        "recoveries": ("worker", "job", "fault", "next_worker", "struck_seconds", "handed_on_seconds", "ms"),
+    }
+    rows = {"faults": faults, "holds": holds, "recoveries": taken}
+    series: Json = {name: [dict(zip(columns[name], row, strict=True)) for row in rows[name]] for name in columns}
+    series["not_planned"] = [{"fault": "fill-disk", "reason": "it would take a file system of our own"}]
+    base = result(
+        system, database, "claim-recovery",
+        coverage={"operations": 1430, "workers": 4, "claims": 70, "jobs": 182, "kills": 1, "faults": len(faults), "control": "caught"},
+        measurements={
+            **measured("jobs", recovered_jobs=3.0), **measured(recovery_ms_p50=1120.0, recovery_ms_max=1120.0),
+        },
+        judgements=[judged("single-owner"), judged("fenced-completion")], series={"counts": [], **series},
+        semantics="exactly-once-claim",
+    )  # fmt: skip
+    return {**base, **more}
+
+
 def loaded(
     system: str, database: str, *, failures: int = 0, seconds: int = 20, late: str | None = None, **more: Any
 ) -> Json:

@@ -31,6 +31,7 @@ from synthetic_bundle import (
     pool,
     progress,
     quantiles,
+    recovered,
     result,
     step,
     write,
@@ -740,8 +741,14 @@ def hostile_beyond_claiming(text: str) -> list[dict[str, Any]]:
         told = broken(told, invariant, 1, [{**each, "operations": [1]}], [])
     counted = batches(text, text, 0.0, 1.0, scenario=text)
     counted["series"]["left_out"] = [{"latency_ms": 0, "batch": 9, "reason": text}]
+    harmed = recovered(text, text, faults=[(text, [text, "w1"], 0.08, 1.21), (text, None, 2.0, None)], semantics=text)
+    for each in (*harmed["series"]["holds"], *harmed["series"]["recoveries"]):
+        each |= {"worker": text, "job": text}
+    harmed["series"]["recoveries"][0] |= {"fault": text, "next_worker": text}
+    harmed["series"]["not_planned"] = [{"fault": text, "reason": text}]
     return [
         told,
+        harmed,
         pool(text, "sqlite", [0, 8, 1], 50.0, 3, verdict="inconclusive"),
         churn(text, "sqlite", 16.0, 5.0),
         batches(text, "sqlite", 0.0, 1.0, scenario="bulk-delete", acquired=True, timed=True, baseline=text),

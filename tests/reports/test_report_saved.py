@@ -102,6 +102,23 @@ def series_of(name: str, *rows: Json) -> Callable[[Path], None]:
             series_of("counts", {"batch": 1, "statements": 1, "transactions": 1, "acquisitions": "none"}),
             r"`acquisitions` should be a number but is 'none'",
         ),
+        (series_of("faults", {"workers": ["w0"], "from_seconds": 1}), r"an item of `faults`: `fault` should be a text"),
+        (series_of("faults", {"fault": "x", "workers": "w0", "from_seconds": 1}), r"`workers` should be a list"),
+        (
+            series_of("faults", {"fault": "x", "workers": None, "from_seconds": "now"}),
+            r"`from_seconds` should be a number",
+        ),
+        (
+            series_of("holds", {"worker": "w0", "job": "1", "from_seconds": 1, "how": "lost"}),
+            r"`until_seconds` should be",
+        ),
+        (
+            series_of("recoveries", {"worker": "w0", "job": "1", "fault": "x", "struck_seconds": 1, "ms": -1}),
+            r"`ms` should be a number from 0 on but is -1",
+        ),
+        (series_of("recoveries", {"worker": "w0", "job": "1", "struck_seconds": 1}), r"`fault` should be a text"),
+        (series_of("not_planned", {"fault": "x"}), r"an item of `not_planned`: `reason` should be a text but is None"),
+        (edit(FIRST, lambda d: d.update(semantics=7)), r"`semantics` should be a text but is 7"),
         (
             lambda folder: (folder / FIRST).with_name("context.json").write_text('{"flush_interval_ns": "soon"}'),
             r"context\.json: `flush_interval_ns` should be a number but is 'soon'",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from markupsafe import Markup
 from synthetic_bundle import result, write
 
+from harness.protocols import Semantics
 from reports import wording
 from reports.saved import load
 
@@ -558,6 +559,8 @@ def test_what_a_sentence_was_chosen_by_is_not_said_again_beside_it() -> None:
             {"scans": 1, "reports": 1, "reads": 1, "deletions": 1, "submits": 1, "acquisitions": 1, "kills": 1},
             "1 deep scan, 1 change, 1 read, 1 deletion, 1 submit, 1 acquisition, 1 kill",
         ),
+        ({"faults": 12, "kills": 1, "operations": 1430}, "1 kill, 12 faults, 1,430 operations"),
+        ({"faults": 1}, "1 fault"),
         (
             {"kills": 2, "submits": 36, "deletions": 21, "opens": 22, "statements": 9, "elephants": 3, "claims": 0},
             "22 openings, 21 deletions, 36 submits, 2 kills, 9 statements, 3 elephants",
@@ -570,6 +573,25 @@ def test_coverage_is_a_phrase_in_the_singular_and_the_plural(
 ) -> None:
     (kept,) = load(write(tmp_path / "b", [result("mine.py:Queue", coverage=covered)])).results
     assert wording.coverage(kept) == said
+
+
+@pytest.mark.parametrize(
+    ("promised", "said"),
+    [
+        ("exactly-once-claim", "each job is claimed exactly once while its lease holds"),
+        ("at-least-once", "each job is delivered at least once, so it may be handed out again at any time"),
+        ("at-most-once", "each job is delivered at most once, so it may be lost with its worker"),
+        ("<b>never</b>", ""),
+        (None, ""),
+    ],
+)
+def test_what_a_system_promises_is_a_sentence_or_nothing(tmp_path: Path, promised: str | None, said: str) -> None:
+    kept = result("mine.py:Queue") | ({} if promised is None else {"semantics": promised})
+    assert wording.semantics(load(write(tmp_path / "b", [kept])).results[0]) == said
+
+
+def test_every_semantics_a_system_may_declare_has_its_sentence() -> None:
+    assert set(wording._SEMANTICS) == set(get_args(Semantics))
 
 
 @pytest.mark.parametrize(

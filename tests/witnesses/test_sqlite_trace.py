@@ -489,6 +489,6 @@ def test_a_factory_that_is_no_class_is_refused_with_the_remedy(file: str, seen: 
 
 def test_watch_gives_everyone_the_same_url_and_refuses_latency(tmp_path: Path) -> None:
     with SqliteTrace().watch("sqlite:///a.db", ["w0", "w1"], tmp_path / "witness") as urls:
-        assert urls == {"w0": "sqlite:///a.db", "w1": "sqlite:///a.db"}
+        assert urls.urls == {"w0": "sqlite:///a.db", "w1": "sqlite:///a.db"}
     with pytest.raises(UsageError, match="latency"), SqliteTrace().watch("sqlite:///a.db", [], tmp_path, latency_ms=1):
         pass

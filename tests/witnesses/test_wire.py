@@ -441,7 +441,7 @@ def _time(connection: psycopg.Connection[Any]) -> float:
 
 def test_without_recording_nothing_is_written_and_only_latency_needs_a_proxy(url: str, tmp_path: Path) -> None:
     with Wire().watch(url, ["w0"], tmp_path, record=False) as urls:
-        assert urls == {"w0": url}
+        assert urls.urls == {"w0": url}
     with Wire().watch(url, ["w0"], tmp_path, record=False, latency_ms=0.1) as urls:
         assert urls["w0"] != url
         with psycopg.connect(urls["w0"]) as connection:
