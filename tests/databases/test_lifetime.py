@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,11 @@ def wait_for_end(pid: int, seconds: float = 30) -> None:
 def segments() -> set[tuple[str, ...]]:
     """The System V shared memory of the machine, each segment as its key and id."""
     return {tuple(line.split()[:2]) for line in Path("/proc/sysvipc/shm").read_text().splitlines()}
+
+
+def makers() -> set[int]:
+    """The processes that made the System V shared memory of the machine."""
+    return {int(line.split()[4]) for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}
 
 
 @dataclass
@@ -151,14 +157,16 @@ def test_a_contend_interrupted_during_initdb_lets_it_clear_its_shared_memory_awa
 ) -> None:
     contend = start("postgres", cold_place)
     below: list[psutil.Process] = []
-    while not any("postgres" in process.name() for process in below):
+    while not makers() & {process.pid for process in below}:
         assert contend.process.poll() is None, "it should have been caught in initdb"
-        with contextlib.suppress(psutil.Error):
-            below = [child for child in psutil.Process(contend.process.pid).children(recursive=True) if child.name()]
+        below = psutil.Process(contend.process.pid).children(recursive=True)
+    assert not list((cold_place / "kept").glob("cluster-*"))
+    servers = [process for process in below if process.pid in makers()]
+    servers[0].suspend()  # so that it is at work when contend is interrupted
+    threading.Timer(1.0, servers[0].resume).start()
     contend.end(signal.SIGINT)
-    assert not psutil.wait_procs(below, timeout=20)[1]
-    rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
-    assert not {int(row[4]) for row in rows} & {process.pid for process in below}  # whoever made it
+    assert not any(running(process.pid) for process in servers)  # it was waited for
+    assert not makers() & {process.pid for process in below}
     assert list((cold_place / "runs").iterdir()) == []
 
 

@@ -88,8 +88,8 @@ def test_killed_it_leaves_what_the_next_start_clears_away_and_a_bundle_that_is_r
     before = sorted((tmp_path / "runs").rglob("*"))
     check = run(tmp_path, "check", "runs/latest")
     out, said = check.communicate(timeout=120)
-    assert check.returncode == 2, said
-    assert "was not finished" in out or "was ended before" in out
+    assert check.returncode == 2 or (check.returncode, phase) == (0, on_the_page), said  # there all had been judged
+    assert "was not finished" in out or "was ended before" in out or check.returncode == 0
     assert list((tmp_path / "tmp").iterdir()) == []
     assert sorted((tmp_path / "runs").rglob("*")) == before  # checking writes nothing
 
@@ -134,15 +134,14 @@ sys.exit(run_command_line([], command))
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_in_the_middle_of_an_import_has_the_status_of_any_other(name: str) -> None:
-    """Where a KeyboardInterrupt went through an `exec`, Python ends itself by SIGINT though it was dealt with."""
+def test_a_signal_in_the_middle_of_an_import_has_the_status_of_any_other(name: str, tmp_path: Path) -> None:
+    """Where a KeyboardInterrupt went through an `exec`, Python ends a module by SIGINT though it was dealt with."""
+    (tmp_path / "program.py").write_text(IN_AN_EXEC.replace("{name}", name))
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
     done = subprocess.run(
-        [sys.executable, "-c", IN_AN_EXEC.replace("{name}", name)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+        [sys.executable, "-m", "program"], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip  # as `python -m contend`
     assert done.returncode == 2, done.stderr
     assert done.stderr == "contend: Interrupted before a verdict; what was recorded is kept.\n"
 
