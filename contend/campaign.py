@@ -29,7 +29,7 @@ from harness.runners.explore import Replay
 from harness.runners.load import Crowd
 from harness.scenario import Load, Mode, Profile, Scenario
 from harness.scratch import scratch
-from harness.verdict import Evidence, Verdict, merge
+from harness.verdict import CARRIED_THROUGH, Evidence, Verdict, merge
 from scenarios import catalogue, systems, zoo
 from scenarios.explorations import EXPLORATIONS
 
@@ -254,7 +254,31 @@ def _no_control() -> Evidence:
 
 
 def _witness(case: Case) -> Witness:
-    return witnesses.choose(WITNESS[case.database] if case.scenario.witnessed else "none")
+    seen = case.scenario.witnessed and not (_is_command(case.subject) and case.database == "sqlite")
+    return witnesses.choose(WITNESS[case.database] if seen else "none")
+
+
+def _is_command(subject: Subject) -> bool:
+    return subject.source.kind == "command"
+
+
+def _unseen(scenario: Scenario, database: str) -> str | None:
+    """Why a command cannot be driven through a scenario: what must be seen of it is inside a process of Python; None: it can."""
+    if scenario.mode == "explore" and database == "sqlite":
+        return (
+            "SQLite works inside the command's own process, where contend can hold nothing back: race it with `contend run`, "
+            "or explore it on Postgres"
+        )
+    control = systems.find(scenario.control[database])[database]
+    needed = control.expected(scenario)
+    asked = judging.load(needed) if needed else None
+    if asked is None or "witness" not in asked.requires:
+        return None
+    if "acquisition" in asked.needs:
+        return f"its claim is judged by {needed}, and connection pools are seen in Python only"
+    if database == "sqlite":
+        return f"its claim is judged by {needed}, and what a command asks of SQLite is not seen"
+    return None
 
 
 def doubts() -> list[str]:
@@ -294,7 +318,7 @@ def plan(request: Request) -> Campaign:
     if request.mode == "race" and (not request.scenarios or request.profile == "full"):
         names = asked if request.scenarios else tuple(EXPLORATIONS)
         chosen += [EXPLORATIONS[name] for name in names if name in EXPLORATIONS]
-    named = {name: systems.find(name) for name in request.systems}
+    named = {name: systems.find(name, request.databases or EMBEDDED) for name in request.systems}
     subjects = named or systems.catalogue_order()
     more = LEVELS if request.profile == "full" and not request.databases else ()
     engines = {label_of(spec): databases.choose(spec) for spec in (*(request.databases or EMBEDDED), *more)}
@@ -380,6 +404,8 @@ def _unfit(
     lacking = [need for need in scenario.needs if need not in subject.promise.capabilities]
     if lacking:
         return f"no {', '.join(f'`{need}`' for need in lacking)}"
+    if _is_command(subject) and (unseen := _unseen(scenario, database)):
+        return unseen
     absent = next((reason for name in subject.promise.services if (reason := MISSING[name]())), None)
     return absent or scenario.applies(subject.promise)
 
@@ -480,7 +506,7 @@ def recheck(bundle: Bundle, extra: Sequence[Path] = ()) -> Iterator[Result]:
 def _problems(saved: Mapping[str, Any] | None) -> list[str]:
     if saved is None:
         return ["The run was ended before this result was judged, so what it did not get to do is not known."]
-    return [e["reason"] for e in saved["evidence"] if e["name"] == "run-carried-through" and not e["present"]]
+    return [e["reason"] for e in saved["evidence"] if e["name"] == CARRIED_THROUGH and not e["present"]]
 
 
 def _control_of(saved: Mapping[str, Any] | None) -> Evidence:

@@ -79,7 +79,7 @@ class _Debug:
     "systems",
     multiple=True,
     metavar="S",
-    help="reference:NAME, defect:NAME, package.module:Class or path/to/file.py:Class. [default: all we know]",
+    help="reference:NAME, defect:NAME, package.module:Class, path/to/file.py:Class or 'exec:COMMAND {url}'. [default: all we know]",
 )
 @click.option(
     "--database",
@@ -534,18 +534,35 @@ def list_(*, what: str, as_json: bool) -> int:
 
 
 @cli.command()
+@click.option("--system", metavar="S", help="A system as for `contend run`, which is asked for one of everything.")
+@click.option(
+    "--database", "databases", multiple=True, metavar="D", help="Where it is asked. [default: both embedded ones]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
-def doctor(*, as_json: bool) -> int:
-    """Check that everything a run needs is here: SQLite, Postgres, a folder to write, processes."""
+def doctor(*, system: str | None, databases: tuple[str, ...], as_json: bool) -> int:
+    """Check that everything a run needs is here: SQLite, Postgres, a folder to write, processes.
+
+    With --system: that the system starts and answers everything as it must, asked once each, alone, on an empty database. Exit status 1:
+    an answer is wrong.
+    """
     from contend import doctor as doctors  # noqa: PLC0415  # see the module's caption
 
-    checks = doctors.examine()
+    if databases and system is None:
+        raise click.UsageError("--database says where a system is asked: name one with --system.")
+    checks = doctors.examine() if system is None else doctors.consult(system, databases or ("sqlite", "postgres"))
     if as_json:
-        _print_json([{"name": c.name, "ok": c.ok, "found": c.found, "remedy": c.remedy} for c in checks])
+        fields = ["name", "ok", "found", "remedy", *(["database"] if system else [])]
+        _print_json([{field: getattr(check, field) for field in fields} for check in checks])
     else:
         for c in checks:
-            click.echo(f"{'ok ' if c.ok else 'NO '} {c.name:<12} {c.found}{'' if c.ok else f' {c.remedy}'}")
-    return 0 if all(c.ok for c in checks) else 2
+            mark, width = {True: "ok ", False: "NO ", None: "-- "}[c.ok], 12 if system is None else 15
+            database = f"{c.database:<9}" if c.database else ""
+            click.echo(
+                f"{mark} {database}{c.name:<{width}} {c.found}{f' {c.remedy}' if c.ok is False and c.remedy else ''}"
+            )
+    if all(c.ok is not False for c in checks):
+        return 0
+    return 2 if system is None else 1
 
 
 class _Interrupted(KeyboardInterrupt):

@@ -52,7 +52,7 @@ def compare(wanted: Wanted, watch: Callable[[str], None] = lambda _line: None) -
     if wanted.operation not in blocks.OPERATIONS:
         raise UnknownName("operation to be timed", wanted.operation, list(blocks.OPERATIONS))
     engine = databases.choose(wanted.database)
-    base, head = (subject(name, engine.name) for name in (wanted.base, wanted.head))
+    base, head = (subject(name, engine.name, wanted.database) for name in (wanted.base, wanted.head))
     seed = random.SystemRandom().randrange(1_000_000) if wanted.seed is None else wanted.seed
     wanted = replace(wanted, seed=seed)
     try:
@@ -71,9 +71,9 @@ def compare(wanted: Wanted, watch: Callable[[str], None] = lambda _line: None) -
     return {"schema": 1, "comparisons": [found], "machine": machine()}
 
 
-def subject(name: str, database: str) -> Subject:
-    """Find a system to be timed on an engine. Raises `UsageError` where it does not run there or lacks what it needs."""
-    found = systems.find(name)
+def subject(name: str, database: str, spec: str) -> Subject:
+    """Find a system to be timed on an engine, named by `spec`. Raises `UsageError` where it does not run there or lacks what it needs."""
+    found = systems.find(name, [spec])
     if database not in found:
         raise UsageError(f"{name} does not run on {database}, but on {', '.join(found)}. Choose with --database.")
     for service in found[database].promise.services:

@@ -62,6 +62,10 @@ class MalformedAnswer(ContendError):
     exit_status = 2
 
 
+class ProtocolBroken(MalformedAnswer):
+    """A command said something else than the answer it was to give, or nothing; see docs/any-language.md."""
+
+
 class RunAbandoned(ContendError):
     """A run could not be carried through; the verdict is inconclusive. The message names the process and what it said."""
 

@@ -34,9 +34,10 @@ import orjson
 from multiprocess import forkserver
 from multiprocess.connection import wait
 
-from harness import foster
+from harness import foster, signals
 from harness.clock import PythonClock, WorldClock
-from harness.errors import MalformedAnswer, SystemUnusable
+from harness.command import CommandError, CommandSystem
+from harness.errors import MalformedAnswer, ProtocolBroken, SystemUnusable
 from harness.history import Phase
 from harness.levers import Levers
 from harness.protocols import OPTIONAL, REQUIRED, SERVICES, Promise, Semantics, Witness
@@ -62,10 +63,11 @@ class Source:
     """Where a system's class comes from, so that any process can load it for itself.
 
     `module`: target `package.module`; `file`: target a path; `shipped`: target the class as dill bytes (a class defined inside
-    a function). `name` is the class's qualified name within it; `shown` is what the user calls the system.
+    a function). `name` is the class's qualified name within it; `shown` is what the user calls the system. `command`: there is no class;
+    target is a command line, `name` the folder it is started in.
     """
 
-    kind: Literal["module", "file", "shipped"]
+    kind: Literal["module", "file", "shipped", "command"]
     target: str | bytes
     name: str
     shown: str
@@ -77,8 +79,10 @@ class Source:
             return cls("shipped", dill.dumps(system, recurse=True), system.__qualname__, system.__qualname__)
         return cls("file", str(Path(inspect.getfile(system)).resolve()), system.__qualname__, system.__qualname__)
 
-    def load(self) -> Callable[..., Any]:
-        """Import the class in the calling process. Raises whatever importing it raises."""
+    def load(self, process: str = "") -> Callable[..., Any]:
+        """Import the class in the calling process, of that name. Raises whatever importing it raises."""
+        if self.kind == "command":
+            return functools.partial(CommandSystem, str(self.target), self.name, process)
         if isinstance(self.target, bytes):
             loaded: Callable[..., Any] = dill.loads(self.target)  # noqa: S301  # made by this run, never read from a bundle
             return loaded
@@ -121,9 +125,11 @@ def _import_file(path: Path) -> Any:
     return module
 
 
-def promise_of(factory: Callable[..., Any], shown: str) -> Promise:
-    """Read what a system's class promises. Raises `SystemUnusable`, listing every fault at once."""
-    faults = [f"it has no method {name}()" for name in REQUIRED if not callable(getattr(factory, name, None))]
+def promise_of(factory: object, shown: str) -> Promise:
+    """Read what a system's class promises, or a command. Raises `SystemUnusable`, listing every fault at once."""
+    command = isinstance(factory, CommandSystem)
+    lacking = "its hello does not list {}" if command else "it has no method {}()"
+    faults = [lacking.format(name) for name in REQUIRED if not callable(getattr(factory, name, None))]
     default = Promise()
     databases = getattr(factory, "databases", default.databases)
     if not isinstance(databases, tuple | list) or not databases or not set(databases) <= {"sqlite", "postgres"}:
@@ -141,11 +147,17 @@ def promise_of(factory: Callable[..., Any], shown: str) -> Promise:
     if not isinstance(services, tuple | list) or not set(services) <= set(SERVICES):
         faults.append(f"services is {services!r}, expected a tuple of {', '.join(map(repr, SERVICES))}")
     if faults:
+        needed = ", ".join(REQUIRED if command else (f"{name}()" for name in REQUIRED))
         raise SystemUnusable(
-            f"The system {shown} cannot be used: {'; '.join(faults)}. A system is a class with "
-            f"{', '.join(f'{name}()' for name in REQUIRED)}, built with a database URL."
+            f"The system {shown} cannot be used: {'; '.join(faults)}. "
+            + (
+                f"A command answers its hello with capabilities, among them {needed}: see docs/any-language.md."
+                if command
+                else f"A system is a class with {needed}, built with a database URL."
+            )
         )
-    capabilities = (*REQUIRED, *(name for name in OPTIONAL if callable(getattr(factory, name, None))))
+    offered = factory.capabilities if isinstance(factory, CommandSystem) else OPTIONAL  # it can be closed anyway
+    capabilities = (*REQUIRED, *(n for n in OPTIONAL if n in offered and callable(getattr(factory, n, None))))
     return Promise(
         databases=tuple(databases),
         semantics=semantics,
@@ -228,7 +240,7 @@ def _speak_into_log(birth: Birth) -> None:
     with contextlib.suppress(OSError):  # said again by who opens it, with the log to say it in
         (birth.folder / "events" / f"{birth.name}.ndjson").touch()
     try:
-        log = os.open(birth.folder / "logs" / f"{birth.name}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        log = os.open(birth.folder / "logs" / f"{birth.name}.txt", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     except FileNotFoundError:
         os._exit(1)  # an interrupted coordinator has cleared the folder away: there is nobody to say it to
     os.dup2(log, 1)
@@ -283,9 +295,13 @@ def _live(birth: Birth, pipe: Any, environment: Mapping[str, str]) -> None:
             traceback.print_exc()
             answer = {"problem": f"{type(error).__name__}: {error}"[:500]}
         pipe.send_bytes(orjson.dumps({"to": number, **answer}, default=str))
-    client.close()
+    last = {"value": "ended"}
+    try:
+        client.close()
+    except MalformedAnswer as error:
+        last = {"problem": str(error)}
     client.end()
-    pipe.send_bytes(orjson.dumps({"to": END, "value": "ended"}))
+    pipe.send_bytes(orjson.dumps({"to": END, **last}))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # a system's own threads or atexit hooks must not keep a finished run waiting
@@ -297,18 +313,24 @@ def _build(birth: Birth) -> Any:
         birth.witness.enter(birth.name, birth.folder / "witness", birth.levers)
     if birth.clock is not None:
         birth.clock.enter()
-    return build_system(birth.source.load(), birth.url, birth.options)
+    return build_system(birth.source.load(birth.name), birth.url, birth.options)
 
 
 def _build_or_say(client: RecordedSystem, shown: str) -> None:
     try:
         client.build()
+    except (SystemUnusable, MalformedAnswer):
+        raise
     except BaseException as error:
         traceback.print_exc()
         text = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
         raise SystemUnusable(
             f"The system {shown} could not be built: {text[:400].rstrip('.')}. "
-            "Expected a class that is built with one database URL; see the log in the bundle for the traceback."
+            + (
+                "That is the error it answered its hello with."
+                if isinstance(error, CommandError)
+                else "Expected a class that is built with one database URL; see the log in the bundle for the traceback."
+            )
         ) from error
 
 
@@ -360,6 +382,7 @@ _LIVING: set[int] = set()  # the workers of every crew of this process
 class _Member:
     process: Any
     pipe: Any
+    command: bool  # it speaks for one, which is the worker as much as it is itself
     up: bool = False
     gone: str = ""
     doing: str = ""
@@ -419,7 +442,7 @@ class Crew:
             process.start()
             _LIVING.add(process.pid)
         far.close()
-        self._members[birth.name] = _Member(process, near)
+        self._members[birth.name] = _Member(process, near, birth.source.kind == "command")
 
     def fileno(self, name: str) -> int:
         """A file that can be read from once the process has answered, or is gone."""
@@ -536,10 +559,17 @@ class Crew:
         return Answer(name, problem=text)
 
     def kill(self, name: str) -> None:
-        """SIGKILL a process, and only it, on purpose: not a problem. Returns when it is dead."""
+        """SIGKILL a process, and only it, on purpose: not a problem. Returns when it is dead.
+
+        One that speaks for a command is killed with all it started, and all are dead: so are their connections.
+        """
         member = self._members[name]
+        if member.command:
+            signals.tell_group(member.process.pid, signal.SIGKILL)
         member.process.kill()
         member.process.join()
+        if member.command:
+            signals.wait_group_gone(member.process.pid)
         member.gone = f"{name} was killed on purpose."
 
     def end(self, names: Sequence[str]) -> None:
@@ -565,21 +595,27 @@ class Crew:
             os.killpg(process.pid, signal.SIGKILL)  # what it started, should it have ended before
 
 
-def examine(source: Source, folder: Path, *, within: float = 30.0) -> Promise:
-    """Load a system in a process of its own and read what it promises.
+def examine(source: Source, folder: Path, *, url: str = "", within: float = 30.0) -> Promise:
+    """Load a system in a process of its own and read what it promises; a command is asked, on the database at `url`.
 
-    So a syntax error, an endless import or a patched library stays out of the coordinator. Raises `SystemUnusable`.
+    So a syntax error, an endless import or a patched library stays out of the coordinator. Raises `SystemUnusable`, and of a command
+    `ProtocolBroken`.
     """
     with Crew(folder) as crew:
-        crew.start(Birth("examine", "examine", source, "", {}, folder, None, 0, CONTEXT.RawArray("q", 1), 0))
-        (answer,) = crew.tell(["examine"], _examine, within=within, source=source)
+        crew.start(Birth("examine", "examine", source, url, {}, folder, None, 0, CONTEXT.RawArray("q", 1), 0))
+        (answer,) = crew.tell(["examine"], _examine, within=within, source=source, url=url)
         if answer.problem:
-            raise SystemUnusable(answer.problem.removeprefix("examine: "))
+            problem = answer.problem.removeprefix("examine: ")
+            raise (
+                ProtocolBroken(problem) if source.kind == "command" and not answer.unusable else SystemUnusable(problem)
+            )
         return promise_from_json(answer.value)
 
 
 @opens
-def _examine(_client: object, source: Source) -> dict[str, Any]:
+def _examine(_client: object, source: Source, url: str) -> dict[str, Any]:
+    if source.kind == "command":
+        return promise_to_json(_asked(source, url))
     try:
         factory = source.load()
     except SyntaxError as error:
@@ -593,3 +629,16 @@ def _examine(_client: object, source: Source) -> dict[str, Any]:
             "Expected package.module:Class or path/to/file.py:Class."
         ) from error
     return promise_to_json(promise_of(factory, source.shown))
+
+
+def _asked(source: Source, url: str) -> Promise:
+    """What a command promises in the answer to its hello; it is let go of again."""
+    try:
+        system = source.load("examine")(url)
+    except CommandError as error:
+        raise SystemUnusable(f"The system {source.shown} answered its hello with an error: {error}") from error
+    try:
+        return promise_of(system, source.shown)
+    finally:
+        with contextlib.suppress(CommandError):
+            system.close()

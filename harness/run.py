@@ -276,7 +276,8 @@ def judge(
         found.append(
             Evidence("history-judged", present=False, reason=f"The history could not be judged: {said}.", remedy=remedy)
         )
-    found += [Evidence(CARRIED_THROUGH, present=False, reason=problem) for problem in performed.problems]
+    problems = dict.fromkeys(performed.problems)  # what ended the run may have been noticed twice
+    found += [Evidence(CARRIED_THROUGH, present=False, reason=problem) for problem in problems]
     return Draft(case, place, tuple(judgements), tuple(found), told, series, performed.seconds)
 
 

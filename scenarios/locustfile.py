@@ -94,10 +94,10 @@ class Crew:
         """Give a user its client, with a name no other user of this run has. Raises what building the system raises."""
         order = self.order
 
-        def build() -> Any:
-            return build_system(order.source.load(), order.url, order.options)
-
         def recorded(name: str, role: str, notice: Callable[[str, int, Reply], None] | None) -> RecordedSystem:
+            def build() -> Any:
+                return build_system(order.source.load(name), order.url, order.options)
+
             recorder = Recorder(order.folder / "events" / f"{name}.ndjson", name, role)
             return RecordedSystem(recorder, name, build, seed=order.seed, notice=notice)
 

@@ -22,6 +22,7 @@ from harness.scratch import scratch
 
 JournalMode = Literal["wal", "delete"]
 HOLD_RETRY_SECONDS: Final = 0.0003
+HOLD_SECONDS: Final = 30.0
 FLUSHES: Final = 21
 RESTORE_TRIES: Final = 200
 SEQUENCE: Final = "sqlite_sequence"  # where AUTOINCREMENT keeps its numbers: https://www.sqlite.org/autoinc.html
@@ -139,7 +140,9 @@ class SqliteServer:
         """Hold the file's write lock; readers go on, in WAL mode.
 
         Asked for every third of a millisecond: SQLite's own busy handler pauses for up to 100 ms, and others would always be quicker.
+        Raises `RunAbandoned` where somebody else never lets go of it.
         """
+        until = time.monotonic() + HOLD_SECONDS
         with contextlib.closing(sqlite3.connect(_path(url), timeout=0, isolation_level=None)) as connection:
             while not connection.in_transaction:
                 try:
@@ -147,6 +150,10 @@ class SqliteServer:
                 except sqlite3.OperationalError as error:
                     if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                         raise
+                    if time.monotonic() > until:
+                        raise RunAbandoned(
+                            f"The write lock of the SQLite file was not free within {HOLD_SECONDS:g} s: somebody never lets go of it."
+                        ) from None
                     time.sleep(HOLD_RETRY_SECONDS)
             yield
             connection.execute("ROLLBACK")

@@ -42,6 +42,7 @@ FIRST_LOOK_SECONDS: Final = 0.2  # after the search began; then at ever longer i
 DEPTHS: Final = (2, 3)  # of bugs looked for at random, where there are too many schedules for all
 COARSE_SECONDS: Final = 0.01  # epoll counts in whole milliseconds, select(2) in microseconds
 MOST_FILES: Final = 1024  # that select(2) knows
+SERVE_SECONDS: Final = 0.05  # between two looks whether those that were let go have ended
 REPLACE_SECONDS: Final = 30.0  # within which a process that was killed has been started anew
 KILLED: Final[list[Any]] = ["killed", "info", [], None, ""]  # in the place of a worker's answers
 SAID: Final[Mapping[Crash, str]] = {
@@ -211,14 +212,34 @@ class Workers:
         return gone[0] if gone else None
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        for line in (*(worker.line for worker in self._all), self._quiet):
+            line.close()  # they end, unless they have already been let go
+        self._selector.close()
+
+    @contextlib.contextmanager
+    def let_go(self) -> Iterator[None]:
+        """Have them leave their programs. While the context lasts they reach their database as they like, to close what they opened."""
         for worker in self._all:
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(worker.line)
             with contextlib.suppress(OSError):  # it died
                 worker.line.say(None)
-            worker.line.close()
         with contextlib.suppress(OSError):
             self._quiet.say(None)
-        self._quiet.close()
-        self._selector.close()
+        over = threading.Event()
+
+        def serve() -> None:
+            while not over.is_set():
+                for key, _ in self._selector.select(SERVE_SECONDS):
+                    key.data()
+
+        server = threading.Thread(target=serve, name="gate", daemon=True)
+        server.start()
+        try:
+            yield
+        finally:
+            over.set()
+            server.join()
 
     # What the gate tells.
 
