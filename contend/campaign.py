@@ -360,6 +360,8 @@ def _zoo(request: Request, seed: int, database: str, label: str) -> list[Case]:
         if found is None or (request.systems and found.name not in request.systems):
             continue
         scenario = catalogue.find(provocation.scenario, provocation.mode)
+        if provocation.control:
+            scenario = replace(scenario, control={database: found.name})
         asked = replace(
             request, profile="quick", mode=provocation.mode, workers=None, jobs=None, batch=provocation.batch
         )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 EXPLORED = (
     "claim-race",
     "claim-recovery",
+    "late-start",
     "cleanup-churn",
     "atomic-submit",
     "progress-updates",
@@ -218,9 +219,10 @@ def explore(*, budget: float | None, crash: bool, as_json: bool, options: dict[s
     """Run the system's own code one statement at a time, in every order its statements can have.
 
     claim-race: workers claim once each. claim-recovery: workers claim and complete while another recovers what they hold, as if they had
-    been away for longer than their lease. cleanup-churn: one cleans up by tag while the others claim. atomic-submit: one submits a run
-    while the others look for it. progress-updates: workers tell of a job each, and one gives its job back. worker-guard: workers open
-    one file at once. programs: workers do what Hypothesis makes up, and what fails is shrunk.
+    been away for longer than their lease. late-start: one starts while the others claim and complete. cleanup-churn: one cleans up by tag
+    while the others claim. atomic-submit: one submits a run while the others look for it. progress-updates: workers tell of a job each,
+    and one gives its job back. worker-guard: workers open one file at once. programs: workers do what Hypothesis makes up, and what fails
+    is shrunk.
 
     A violation is shown in the schedule with the fewest context switches, and repeated ten times before it is reported.
     """

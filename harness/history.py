@@ -150,4 +150,5 @@ CONTEXT: Final[dict[str, str]] = {
     "faults": "BOOLEAN",  # whether a fault was planned
     "witness": "VARCHAR",  # sqlite-trace, wire, none
     "flush_interval_ns": "BIGINT",  # how long a change of progress may take to be shown; null: nothing was promised
+    "max_attempts": "BIGINT",  # how often a job may be handed out before it is dead; null: nobody said
 }

@@ -226,6 +226,7 @@ def context_of(case: Case, witness: Witness) -> dict[str, Any]:
         "faults": case.scenario.faults,
         "witness": witness.name,
         "flush_interval_ns": _interval_ns(case.load.options),
+        "max_attempts": _cap(case.load.options),
         "engine": case.engine,
         "seed": case.load.seed,
         "options": dict(case.load.options),
@@ -239,6 +240,12 @@ def _interval_ns(options: Mapping[str, Any]) -> int | None:
     interval = options.get("flush_interval")
     sound = isinstance(interval, int | float) and 0 < interval < 1e9  # a system is left to refuse any other
     return int(interval * 1e9) if sound and interval else None
+
+
+def _cap(options: Mapping[str, Any]) -> int | None:
+    most = options.get("max_attempts")
+    sound = isinstance(most, int) and not isinstance(most, bool) and 0 < most < 2**63  # as above
+    return most if sound else None
 
 
 def judge(

@@ -349,6 +349,8 @@ def _attempts_counted(facts: Facts) -> str:
     handed = "{process} was handed job {job} as attempt {attempt}, "
     if not (isinstance(attempt, int) and isinstance(least, int) and isinstance(most, int)):
         return ""
+    if least <= attempt <= most and isinstance(facts.get("allowed"), int):
+        return handed + "though it may have {allowed} at most."
     if least <= attempt <= most:
         return handed + "which another claim of the job had been given as well, or one after it."
     return handed + (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -120,6 +120,16 @@ def enter(client: Client) -> None:
         client.close()
 
 
+@opens
+def join(client: Client, batch: int) -> None:
+    """Start when others are at work; claim, complete, and let go of the system."""
+    if client.open().outcome == "ok":
+        reply = client.claim(batch)
+        if reply.handles:
+            client.complete(reply.handles)
+        client.close()
+
+
 def drain(client: Client, batch: int, jobs: int) -> None:
     """Claim and complete until nothing is left, or more was handed out than there can be."""
     for _ in range(2 * jobs + 2):
@@ -179,7 +189,8 @@ def over(client: Client, lease_seconds: float, wait: Wait) -> bool:
     with client.ahead(wait.seconds) if wait.moved else nullcontext():
         client.pause(0 if wait.moved else wait.seconds)
         if client.offers("recover"):
-            system.recover()
+            with suppress(Exception):  # if it raises, the schedules will show what that means
+                system.recover()
         again = system.claim("setup", 1)
     system.complete("setup", again or held)
     return bool(again) and not (wait.moved and time.monotonic() - began >= lease_seconds)
@@ -219,6 +230,14 @@ def rescues(stage: Stage, setup: str) -> Cast:
     return [*holders, Part(f"w{last}", rescue, {"batch": batch, "wait": None})], _drained(stage)
 
 
+def late_starts(stage: Stage, setup: str) -> Cast:
+    """Workers claim, show a sign of life and complete, and the last starts meanwhile and does the same."""
+    fill(stage, setup)
+    batch, last = stage.load.batch, stage.load.workers - 1
+    holders = [Part(f"w{n}", hold, {"batch": batch}) for n in range(last)]
+    return [*holders, Part(f"w{last}", join, {"batch": batch})], _drained(stage)
+
+
 def clean_up(stage: Stage, setup: str) -> Cast:
     """One worker cleans up by tag while the others claim."""
     fill(stage, setup)
@@ -239,6 +258,8 @@ def lease_over(stage: Stage, setup: str) -> Wait | None:
     if seconds is None or stage.promise.semantics == "at-most-once":
         return None
     moved = Wait(seconds + BEYOND_SECONDS, moved=True)
+    if stage.load.options.get("max_attempts") == 1:
+        return moved  # nobody is given a job again, whatever the time
     ends = partial(stage.insist, setup, over, within=SETUP_SECONDS + seconds, phase="setup", lease_seconds=seconds)
     if ends(wait=moved):
         return moved
@@ -347,6 +368,7 @@ QUICK_CLAIMS: Final = {
 # Nothing is written because time has passed, or a thread of the system's own would write.
 PATIENT: Final[Mapping[str, Any]] = {"flush_interval": 3600.0, "max_batch_size": 1_000_000}
 FENCELESS: Final = "defect:unfenced-completion"
+THIEF: Final = "defect:startup-steals"
 STALE: Final = "defect:progress-stale-overwrite"
 PROGRAMS: Final = replace(
     _exploration(
@@ -376,6 +398,20 @@ EXPLORATIONS: Final[dict[str, Scenario]] = {
             name="claim-recovery",
             invariants=(*PROGRAMS.invariants, "single-owner"),
             claim="What a worker held that died, or was away for longer than its lease, is done by another, and by no two at once.",
+        ),
+        replace(
+            _exploration(
+                CLAIM_RACE,
+                late_starts,
+                "every-worker-served",
+                load=Load(workers=2, jobs=2, batch=1),
+                quick={},
+                control={"sqlite": THIEF, "postgres": THIEF},
+                needs=("close",),
+            ),
+            name="late-start",
+            invariants=(*PROGRAMS.invariants, "single-owner"),
+            claim="Who starts while others are at work takes nothing of what they hold.",
         ),
         _exploration(CLEANUP_CHURN, clean_up, "delete-one-transaction", "submit-atomic", quick={}),
         _exploration(ATOMIC_SUBMIT, submits, "statement-budget", quick={}),

@@ -16,6 +16,7 @@ from harness.run import Subject
 from harness.scratch import scratch
 from reference_impl.defects import DEFECTS
 from reference_impl.strategies import STRATEGIES
+from scenarios.zoo import COLLECTION
 
 
 def source_of(system: type[Any], shown: str) -> Source:
@@ -33,6 +34,11 @@ def _builtin() -> dict[str, dict[str, Subject]]:
         *(
             (f"defect:{d.name}", d.systems, tuple(d.caught_by), d.caught_by, d.bug, {}, d.certain)
             for d in DEFECTS.values()
+        ),
+        *(
+            (f"reference:{d.name}", d.right, (COLLECTION,), {}, f"Right where this is not: {d.bug}", {}, "race")
+            for d in DEFECTS.values()
+            if d.right
         ),
     ]
     return {

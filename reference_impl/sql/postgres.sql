@@ -553,6 +553,51 @@ UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL WHERE id = %(job)
 UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL, attempt = attempt - 1
 WHERE status = 'running' AND due_at <= now()
 
+-- name: take_trying_locks
+-- WRONG: WHERE is asked of every ready job, as no index has this order, and so each of them is locked for the session; LIMIT comes after.
+WITH candidate AS (
+  SELECT id FROM jobs WHERE status = 'ready' AND pg_try_advisory_lock(id) ORDER BY -priority, id LIMIT %(limit)s::bigint
+)
+UPDATE jobs SET
+  status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1,
+  due_at = clock_timestamp() + %(lease)s::interval, progress = NULL
+FROM candidate
+WHERE jobs.id = candidate.id AND jobs.status = 'ready'
+RETURNING jobs.priority, jobs.id, jobs.token, jobs.attempt
+
+-- name: unlock
+-- Let go of the session's locks of the jobs of a JSON array of ids.
+SELECT pg_advisory_unlock(job::bigint) FROM json_array_elements_text(%(jobs)s::json) AS wanted (job)
+
+-- name: find_jobs_table
+-- A row where the queue is installed.
+SELECT 1 WHERE to_regclass('jobs') IS NOT NULL
+
+-- name: make_all_ready
+-- WRONG while anybody is at work: makes every running job ready.
+UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL WHERE status = 'running'
+
+-- name: leave_bad_row
+-- Two jobs that are to be there once: the first cannot leave the state it is in.
+INSERT INTO jobs (payload, priority, tag, status, due_at)
+VALUES ('null', 0, 'once', 'running', 'epoch'), ('null', 0, 'once', 'done', NULL)
+
+-- name: refuse_bad_row
+-- Of the jobs of this tag there is one at most that is not running.
+CREATE UNIQUE INDEX jobs_once ON jobs (tag) WHERE tag = 'once' AND status <> 'running'
+
+-- name: make_tally
+-- How many jobs were claimed, in one row.
+CREATE TABLE tally AS SELECT 0::bigint AS claimed
+
+-- name: raise_tally
+-- Count claimed jobs; waits for whoever counts at the same time.
+UPDATE tally SET claimed = claimed + %(jobs)s::bigint
+
+-- name: charge_attempt
+-- WRONG of jobs that nobody has begun: counts an attempt that failed for each ready job of an array of ids.
+UPDATE jobs SET attempt = attempt + 1, reason = 'failed in attempt ' || attempt + 1 WHERE id = ANY (%(jobs)s::bigint[]) AND status = 'ready'
+
 -- name: sweep_by_own_clock
 -- WRONG: makes ready what is due by the clock of whoever asks, %(now)s in seconds since 1970.
 UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL

@@ -364,6 +364,27 @@ UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL WHERE id = :job
 UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL, attempt = attempt - 1
 WHERE status = 'running' AND due_at <= julianday('now')
 
+-- name: find_jobs_table
+-- A row where the queue is installed.
+SELECT 1 FROM sqlite_master WHERE name = 'jobs'
+
+-- name: make_all_ready
+-- WRONG while anybody is at work: makes every running job ready.
+UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL WHERE status = 'running'
+
+-- name: leave_bad_row
+-- Two jobs that are to be there once: the first cannot leave the state it is in.
+INSERT INTO jobs (payload, priority, tag, status, due_at) VALUES ('null', 0, 'once', 'running', 0), ('null', 0, 'once', 'done', NULL)
+
+-- name: refuse_bad_row
+-- Of the jobs of this tag there is one at most that is not running.
+CREATE UNIQUE INDEX jobs_once ON jobs (tag) WHERE tag = 'once' AND status <> 'running'
+
+-- name: charge_attempt
+-- WRONG of jobs that nobody has begun: counts an attempt that failed for each ready job of a JSON array of ids.
+UPDATE jobs SET attempt = attempt + 1, reason = 'failed in attempt ' || (attempt + 1)
+WHERE id IN (SELECT value FROM json_each(:jobs)) AND status = 'ready'
+
 -- name: sweep_by_own_clock
 -- WRONG: makes ready what is due by the clock of whoever asks, :now in seconds since 1970.
 UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL

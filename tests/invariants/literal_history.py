@@ -27,6 +27,7 @@ CONTEXT: dict[str, object] = {
     "faults": False,
     "witness": "sqlite-trace",
     "flush_interval_ns": None,
+    "max_attempts": None,
 }
 # Whose jobs are the answer; all others were asked with theirs.
 ANSWERED = ("claim", "enqueue", "status_all", "read_run", "add_actions")

@@ -137,6 +137,11 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             UNANSWERED,
             {"semantics": "at-most-once"},
         ),
+        (
+            "handed out as often as it may be, so it may be dead",
+            ops(ENQUEUED, claim("w0", 10, 20, 7, 8), complete("w0", 30, 40, 7), claim("w1", 50, 60, 8), DRAINED),
+            {"max_attempts": 2},
+        ),
     ],
     "no-phantom-claim": [
         ("enqueued", ops(ENQUEUED, claim("w0", 10, 20, 7)), {}),
@@ -251,6 +256,11 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             "two at the same time, whichever was first",
             ops(claim("w0", 10, 40, 7, attempts=(2,)), claim("w1", 20, 30, 7, attempts=(1,))),
             {},
+        ),
+        (
+            "as often as it may be",
+            ops(claim("w0", 10, 20, 7, attempts=(1,)), claim("w1", 30, 40, 7, attempts=(2,))),
+            {"max_attempts": 2},
         ),
     ],
     "fenced-completion": [
@@ -488,6 +498,13 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             (1, 2, 4),
             {"job": 8},
         ),
+        (
+            "it had attempts left",
+            ops(ENQUEUED, claim("w0", 10, 20, 7, 8), complete("w0", 30, 40, 7), DRAINED),
+            {"max_attempts": 2},
+            (1, 2, 4),
+            {"job": 8},
+        ),
     ],
     "no-phantom-claim": [
         ("nobody enqueued it", ops(ENQUEUED, claim("w0", 10, 20, 9)), {}, (2,), {"job": 9, "enqueued_as_job": None}),
@@ -619,6 +636,24 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             {},
             (1, 2),
             {"expected_at_least": 2},
+        ),
+        (
+            "once more than it may be",
+            ops(
+                claim("w0", 10, 20, 7, attempts=(1,)),
+                claim("w1", 30, 40, 7, attempts=(2,)),
+                claim("w0", 50, 60, 7, attempts=(3,)),
+            ),
+            {"max_attempts": 2},
+            (2, 3),
+            {"attempt": 3, "allowed": 2},
+        ),
+        (
+            "once more than it may be, by its own account: one of unknown outcome may have been the first",
+            ops(claim("w0", 10, 20, outcome="info"), claim("w1", 30, 40, 7, attempts=(2,))),
+            {"max_attempts": 1},
+            (2,),
+            {"attempt": 2, "allowed": 1},
         ),
     ],
     "fenced-completion": [
@@ -848,6 +883,17 @@ UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             {"lease_ns": 200},
         ),
         ("its lease may still run", ops(ENQUEUED, claim("w0", 10, 20, 7, 8), DRAINED), {"lease_ns": 5000}),
+        (
+            "a claim of unknown outcome may have been its last attempt",
+            ops(
+                ENQUEUED,
+                claim("w0", 10, 20, 7, 8),
+                claim("w1", 22, 24, outcome="info"),
+                complete("w0", 30, 40, 7),
+                DRAINED,
+            ),
+            {"max_attempts": 2},
+        ),
     ],
     "no-phantom-claim": [
         (

@@ -185,8 +185,12 @@ def candidates(finding: Finding) -> set[tuple[Any, ...]]:
 @pytest.mark.parametrize("lease_ns", [None, 9])
 @pytest.mark.parametrize(
     "changes",
-    [{"semantics": "exactly-once-claim"}, {"semantics": "at-most-once", "database": "postgres"}],
-    ids=["exactly", "at-most"],
+    [
+        {"semantics": "exactly-once-claim"},
+        {"semantics": "at-most-once", "database": "postgres"},
+        {"max_attempts": 1},
+    ],
+    ids=["exactly", "at-most", "one-attempt"],
 )
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=histories())

@@ -159,6 +159,19 @@ SENTENCES: list[tuple[str, dict[str, Any], str]] = [
         "w1 was handed job 7 as attempt 2, which another claim of the job had been given as well, or one after it.",
     ),
     (
+        "attempts-counted",
+        {
+            "job": 7,
+            "attempt": 2,
+            "expected_at_least": 2,
+            "expected_at_most": 2,
+            "allowed": 1,
+            "process": "w1",
+            "operations": [4, 9],
+        },
+        "w1 was handed job 7 as attempt 2, though it may have 1 at most.",
+    ),
+    (
         "fenced-completion",
         {"job": 7, "token": 1, "process": "w0", "later_process": "w3", "later_token": 2, "operations": [9, 12]},
         "w0’s completion of job 7 was accepted although w3 had been handed the job since.",
