@@ -28,6 +28,7 @@ from harness.run import Case, Draft, Performed, Result, Role, Subject, judge, pe
 from harness.runners.explore import Replay
 from harness.runners.load import Crowd
 from harness.scenario import Load, Mode, Profile, Scenario
+from harness.scratch import scratch
 from harness.verdict import CARRIED_THROUGH, Evidence, Verdict, merge
 from scenarios import catalogue, systems, zoo
 from scenarios.explorations import EXPLORATIONS
@@ -499,7 +500,9 @@ def recheck(bundle: Bundle, extra: Sequence[Path] = ()) -> Iterator[Result]:
             context.get("twin", told.get("twin", False)),
         )
         performed = Performed(_problems(saved), told.get("series", {}), float(told.get("seconds", 0.0)))
-        yield settle(judge(case, place, performed, files), partial(_control_of, saved), save=False)
+        with scratch("checking") as folder:
+            draft = judge(case, place, performed, files, merged=folder)
+        yield settle(draft, partial(_control_of, saved), save=False)
 
 
 def _problems(saved: Mapping[str, Any] | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from contend import __version__
-from harness.errors import ContendError, OutputUnwritable, UnknownName
+from harness.errors import ContendError, OutputUnwritable, UnknownName, is_of_database, said_by_database
 from harness.scenario import MAXIMUM
 from harness.verdict import EXIT_STATUS, Verdict
 
@@ -568,14 +569,23 @@ def doctor(*, system: str | None, databases: tuple[str, ...], as_json: bool) -> 
     return 2 if system is None else 1
 
 
+class _Interrupted(KeyboardInterrupt):
+    """A signal that ends a run.
+
+    Not a plain KeyboardInterrupt: where that comes up in the middle of an `exec`, as at the definition of a dataclass, Python
+    remembers it and ends itself by SIGINT at last, though it was dealt with (`unhandled_keyboard_interrupt` in its pythonrun.c).
+    """
+
+
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP end a run as Ctrl-C does: everything is cleared away."""
+    """Have SIGTERM and SIGHUP end a run as Ctrl-C does: everything is cleared away. What is ignored, as below nohup, stays so."""
 
     def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
+        raise _Interrupted
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {n: signal.signal(n, interrupt) for n in ends if signal.getsignal(n) is not signal.SIG_IGN}
     try:
         yield
     finally:
@@ -603,10 +613,13 @@ def run_command_line(arguments: Sequence[str], command: Callable[..., Any] = cli
     except ContendError as error:
         return _complain(str(error), error.exit_status)
     except OSError as error:
-        return _complain(
-            str(OutputUnwritable(f"{error}. Free some space or choose another folder with --out.")), WRONG_USAGE
-        )
+        remedy = "Free some space or choose another folder with --out."
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            remedy = "Let more files be open at once (ulimit -n)."
+        return _complain(str(OutputUnwritable(f"{error}. {remedy}")), WRONG_USAGE)
     except Exception as error:  # noqa: BLE001  # the last resort: contend's own fault, said as such
+        if is_of_database(error):
+            return _complain(said_by_database(error), EXIT_STATUS["inconclusive"])
         return _complain(
             f"contend's own fault: {type(error).__name__}: {error}. Run again with --debug and report it.", OWN_FAULT
         )

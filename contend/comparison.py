@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import random
 import statistics
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 from contend.campaign import MISSING, OPTIONS, SERVICES, label_of, machine
@@ -25,6 +23,7 @@ from harness.measurement import (
 from harness.protocols import Server
 from harness.run import Subject
 from harness.runners.compare import Plan, Timed, take_turns
+from harness.scratch import scratch
 from scenarios import blocks, systems
 
 PAIRS: Final = 18  # each of the six orders three times
@@ -89,7 +88,7 @@ def measure(
     """Time HEAD beside BASE once, on a server at hand, and give the comparison as it stands in the document."""
     seed = wanted.seed or 0
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="contend-compare-")))
+        folder = stack.enter_context(scratch("compare"))
         needed = dict.fromkeys((*base.promise.services, *head.promise.services))
         services = {f"{name}_url": stack.enter_context(SERVICES[name]()) for name in needed}
         plan = Plan(

@@ -20,6 +20,7 @@ from harness.processes import CONTEXT, Birth, Crew, Source
 from harness.processes import examine as examine_system
 from harness.protocols import OPTIONAL
 from harness.run import Subject
+from harness.scratch import scratch
 from scenarios import answering, systems
 
 ASK_SECONDS = 120.0
@@ -56,8 +57,8 @@ def consult(name: str, specs: Sequence[str]) -> list[Check]:
 def _asked(subject: Subject, url: str) -> list[Check]:
     promise = subject.promise
     with (
-        tempfile.TemporaryDirectory(prefix="contend-doctor-") as folder,
-        Crew(Path(folder)) as crew,
+        scratch("doctor") as folder,
+        Crew(folder) as crew,
     ):
         tally = CONTEXT.RawArray("q", 1)
         crew.start(Birth("doctor", "worker", subject.source, url, {}, crew.folder, None, 0, tally, 0))
@@ -108,9 +109,9 @@ def _space() -> Check:
 def _processes() -> Check:
     started = time.monotonic()
     try:
-        with tempfile.TemporaryDirectory(prefix="contend-doctor-") as folder:
+        with scratch("doctor") as folder:
             examine_system(
-                Source("module", "reference_impl.sqlite", "ImmediateBatch", "reference:immediate-batch"), Path(folder)
+                Source("module", "reference_impl.sqlite", "ImmediateBatch", "reference:immediate-batch"), folder
             )
     except ContendError as error:
         return Check("processes", ok=False, found=str(error), remedy="See that this user may start processes.")

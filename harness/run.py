@@ -19,7 +19,7 @@ import duckdb
 
 from harness import bundle as bundles
 from harness import coverage, merging
-from harness.errors import ContendError, SystemUnusable
+from harness.errors import ContendError, SystemUnusable, is_of_database, said_by_database
 from harness.history import CONTEXT
 from harness.invariants import judging
 from harness.measurement import Ratio, doubts_about
@@ -187,6 +187,10 @@ def perform(
         raise
     except ContendError as error:
         problems.append(str(error))
+    except Exception as error:
+        if not is_of_database(error):
+            raise
+        problems.append(said_by_database(error))
     return Performed(problems, series, time.monotonic() - started)
 
 
@@ -251,23 +255,35 @@ def _cap(options: Mapping[str, Any]) -> int | None:
     return most if sound else None
 
 
-def judge(case: Case, place: Path, performed: Performed, extra_invariants: Sequence[Path] = ()) -> Draft:
-    """Merge what was recorded and judge it; needs no database, so a saved run can be judged again, and any thread may do it."""
+def judge(
+    case: Case,
+    place: Path,
+    performed: Performed,
+    extra_invariants: Sequence[Path] = (),
+    *,
+    merged: Path | None = None,
+) -> Draft:
+    """Merge what was recorded and judge it; needs no database, so a saved run can be judged again, and any thread may do it.
+
+    Where it is not merged yet, the history goes into the folder `merged`, or beside what was recorded.
+    """
     found: list[Evidence] = []
     judgements: list[Judgement] = []
     told: dict[str, Any] = {"coverage": {}, "measurements": {}, "counted": [], "processes": [], "operations": []}
     series = performed.series
     try:
+        history = place
         if not (place / "history" / "operations.parquet").exists():
-            merging.merge(place)
+            history = merged or place
+            merging.merge(place, history)
         context = bundles.read_json(place / "context.json")
         row = {name: context.get(name) for name in CONTEXT}
         names, sampled = case.scenario.invariants, case.scenario.sampled
-        judgements = judging.judge(place, names, row, extra_invariants, sampled=sampled)
-        with coverage.open_history(place) as history:
-            found = coverage.evidence(history, case.scenario.evidence)
-            told = describe(history, judgements)
-            series = {**series, **coverage.series(history)}
+        judgements = judging.judge(history, names, row, extra_invariants, sampled=sampled)
+        with coverage.open_history(history) as opened:
+            found = coverage.evidence(opened, case.scenario.evidence)
+            told = describe(opened, judgements)
+            series = {**series, **coverage.series(opened)}
     except (ContendError, duckdb.Error) as error:
         said = str(error).splitlines()[0].rstrip(".")
         remedy = "What was recorded is kept: once the cause is gone, `contend check` judges it."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from harness.errors import ProtocolBroken, SystemUnusable, UnknownName
 from harness.processes import Source, examine, promise_of
 from harness.protocols import Promise
 from harness.run import Subject
+from harness.scratch import scratch
 from reference_impl.defects import DEFECTS
 from reference_impl.strategies import STRATEGIES
 from scenarios.zoo import COLLECTION
@@ -86,8 +86,8 @@ def find(name: str, asked: Sequence[str] = ("sqlite", "postgres")) -> Mapping[st
         source = Source("file", str(path), what, name)
     else:
         source = Source("module", where, what, name)
-    with tempfile.TemporaryDirectory(prefix="contend-examine-") as folder:
-        promise = examine(source, Path(folder))
+    with scratch("examine") as folder:
+        promise = examine(source, folder)
     return {database: Subject(name, source, promise) for database in promise.databases}
 
 
@@ -104,10 +104,10 @@ def _ask_command(name: str, asked: Sequence[str]) -> dict[str, Subject]:
         engine = databases.choose(spec)
         if engine.name in found or any(engine.name not in subject.promise.databases for subject in found.values()):
             continue
-        with tempfile.TemporaryDirectory(prefix="contend-examine-") as folder, engine.serve() as server:
+        with scratch("examine") as folder, engine.serve() as server:
             try:
                 with server.fresh() as url:
-                    promise = examine(source, Path(folder), url=url)
+                    promise = examine(source, folder, url=url)
             except ProtocolBroken:
                 promise = Promise(capabilities=tuple(METHODS))
         found[engine.name] = Subject(name, source, promise)

@@ -18,6 +18,7 @@ from harness.databases.filesystem import file_system_type
 from harness.databases.reaper import reap_abandoned
 from harness.databases.workspace import open_workspace
 from harness.errors import DatabaseUnavailable, RunAbandoned
+from harness.scratch import scratch
 
 JournalMode = Literal["wal", "delete"]
 HOLD_RETRY_SECONDS: Final = 0.0003
@@ -35,16 +36,21 @@ class Sqlite:
     """The engine `sqlite`. Files lie in `folder`, by default in the same cache as our Postgres clusters.
 
     WAL is a property of the file, so every connection has it. The rollback journal (`delete`) is what a connection has
-    that asks for nothing: a system that asks for WAL gets it.
+    that asks for nothing: a system that asks for WAL gets it. Files that need not outlive us can be in `memory`, a place without a disk.
     """
 
     journal_mode: JournalMode = "wal"
     folder: Path | None = None
+    memory: Path | None = None
     name: str = field(default="sqlite", init=False)
 
     @contextlib.contextmanager
     def serve(self) -> Iterator[SqliteServer]:
         """Make a private folder for the files, removed on leaving; raises `DatabaseUnavailable` without one."""
+        if self.memory is not None:
+            with scratch("files", self.memory) as folder:
+                yield SqliteServer(folder, self.journal_mode)
+            return
         space = open_workspace(self.folder)
         reap_abandoned(space)
         run = space.claim()

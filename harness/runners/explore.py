@@ -658,12 +658,12 @@ class Workers:
 
     def _tend(self, told: Mapping[str, Any]) -> Any:
         """Have the quiet process, held by nobody, claim and complete what is left, or do what comes before; give its answers."""
-        self._quiet.say(told)
         try:
+            self._quiet.say(told)
             answer = self._quiet.hear(DRAIN_SECONDS)
         except TimeoutError:
             raise RunAbandoned(f"The queue was not drained within {DRAIN_SECONDS:g} s after a schedule.") from None
-        except EOFError:
+        except (EOFError, OSError):
             raise RunAbandoned("The process that drains the queue died. See its log in the bundle.") from None
         if answer["problem"]:
             raise RunAbandoned(f"The queue could not be drained: {answer['problem']}")
