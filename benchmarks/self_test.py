@@ -29,8 +29,8 @@ def measure(trials: int = TRIALS) -> dict[str, Any]:
     ratios: dict[str, list[float]] = {"itself": [], "slowed": []}
     loads = []
     with choose("sqlite").serve() as server:
-        base = subject(BASE, "sqlite")
-        heads = {"itself": base, "slowed": subject(SLOWED, "sqlite")}
+        base = subject(BASE, "sqlite", "sqlite")
+        heads = {"itself": base, "slowed": subject(SLOWED, "sqlite", "sqlite")}
         for trial in range(trials):
             for arm, head in heads.items():
                 wanted = Wanted(BASE, head.name, seed=trial, block_seconds=BLOCK_SECONDS)

@@ -28,7 +28,8 @@ from harness.run import Case, Draft, Performed, Result, Role, Subject, judge, pe
 from harness.runners.explore import Replay
 from harness.runners.load import Crowd
 from harness.scenario import Load, Mode, Profile, Scenario
-from harness.verdict import Evidence, Verdict, merge
+from harness.scratch import scratch
+from harness.verdict import CARRIED_THROUGH, Evidence, Verdict, merge
 from scenarios import catalogue, systems, zoo
 from scenarios.explorations import EXPLORATIONS
 
@@ -270,7 +271,31 @@ def _no_control() -> Evidence:
 
 
 def _witness(case: Case) -> Witness:
-    return witnesses.choose(WITNESS[case.database] if case.scenario.witnessed else "none")
+    seen = case.scenario.witnessed and not (_is_command(case.subject) and case.database == "sqlite")
+    return witnesses.choose(WITNESS[case.database] if seen else "none")
+
+
+def _is_command(subject: Subject) -> bool:
+    return subject.source.kind == "command"
+
+
+def _unseen(scenario: Scenario, database: str) -> str | None:
+    """Why a command cannot be driven through a scenario: what must be seen of it is inside a process of Python; None: it can."""
+    if scenario.mode == "explore" and database == "sqlite":
+        return (
+            "SQLite works inside the command's own process, where contend can hold nothing back: race it with `contend run`, "
+            "or explore it on Postgres"
+        )
+    control = systems.find(scenario.control[database])[database]
+    needed = control.expected(scenario)
+    asked = judging.load(needed) if needed else None
+    if asked is None or "witness" not in asked.requires:
+        return None
+    if "acquisition" in asked.needs:
+        return f"its claim is judged by {needed}, and connection pools are seen in Python only"
+    if database == "sqlite":
+        return f"its claim is judged by {needed}, and what a command asks of SQLite is not seen"
+    return None
 
 
 def doubts() -> list[str]:
@@ -310,7 +335,7 @@ def plan(request: Request) -> Campaign:
     if request.mode == "race" and (not request.scenarios or request.profile == "full"):
         names = asked if request.scenarios else tuple(EXPLORATIONS)
         chosen += [EXPLORATIONS[name] for name in names if name in EXPLORATIONS]
-    named = {name: systems.find(name) for name in request.systems}
+    named = {name: systems.find(name, request.databases or EMBEDDED) for name in request.systems}
     subjects = named or systems.catalogue_order()
     more = LEVELS if request.profile == "full" and not request.databases else ()
     engines = {label_of(spec): databases.choose(spec) for spec in (*(request.databases or EMBEDDED), *more)}
@@ -352,6 +377,8 @@ def _zoo(request: Request, seed: int, database: str, label: str) -> list[Case]:
         if found is None or (request.systems and found.name not in request.systems):
             continue
         scenario = catalogue.find(provocation.scenario, provocation.mode)
+        if provocation.control:
+            scenario = replace(scenario, control={database: found.name})
         asked = replace(
             request, profile="quick", mode=provocation.mode, workers=None, jobs=None, batch=provocation.batch
         )
@@ -396,6 +423,8 @@ def _unfit(
     lacking = [need for need in scenario.needs if need not in subject.promise.capabilities]
     if lacking:
         return f"no {', '.join(f'`{need}`' for need in lacking)}"
+    if _is_command(subject) and (unseen := _unseen(scenario, database)):
+        return unseen
     absent = next((reason for name in subject.promise.services if (reason := MISSING[name]())), None)
     return absent or scenario.applies(subject.promise)
 
@@ -488,13 +517,15 @@ def recheck(bundle: Bundle, extra: Sequence[Path] = ()) -> Iterator[Result]:
             context.get("twin", told.get("twin", False)),
         )
         performed = Performed(_problems(saved), told.get("series", {}), float(told.get("seconds", 0.0)))
-        yield settle(judge(case, place, performed, files), partial(_control_of, saved), save=False)
+        with scratch("checking") as folder:
+            draft = judge(case, place, performed, files, merged=folder)
+        yield settle(draft, partial(_control_of, saved), save=False)
 
 
 def _problems(saved: Mapping[str, Any] | None) -> list[str]:
     if saved is None:
         return ["The run was ended before this result was judged, so what it did not get to do is not known."]
-    return [e["reason"] for e in saved["evidence"] if e["name"] == "run-carried-through" and not e["present"]]
+    return [e["reason"] for e in saved["evidence"] if e["name"] == CARRIED_THROUGH and not e["present"]]
 
 
 def _control_of(saved: Mapping[str, Any] | None) -> Evidence:

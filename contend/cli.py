@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from contend import __version__
-from harness.errors import ContendError, OutputUnwritable, UnknownName
+from harness.errors import ContendError, OutputUnwritable, UnknownName, is_of_database, said_by_database
 from harness.scenario import MAXIMUM
 from harness.verdict import EXIT_STATUS, Verdict
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 EXPLORED = (
     "claim-race",
     "claim-recovery",
+    "enqueue-race",
+    "bulk-delete",
+    "late-start",
     "cleanup-churn",
     "atomic-submit",
     "progress-updates",
@@ -78,7 +82,7 @@ class _Debug:
     "systems",
     multiple=True,
     metavar="S",
-    help="reference:NAME, defect:NAME, package.module:Class or path/to/file.py:Class. [default: all we know]",
+    help="reference:NAME, defect:NAME, package.module:Class, path/to/file.py:Class or 'exec:COMMAND {url}'. [default: all we know]",
 )
 @click.option(
     "--database",
@@ -217,9 +221,10 @@ def explore(*, budget: float | None, crash: bool, as_json: bool, options: dict[s
     """Run the system's own code one statement at a time, in every order its statements can have.
 
     claim-race: workers claim once each. claim-recovery: workers claim and complete while another recovers what they hold, as if they had
-    been away for longer than their lease. cleanup-churn: one cleans up by tag while the others claim. atomic-submit: one submits a run
-    while the others look for it. progress-updates: workers tell of a job each, and one gives its job back. worker-guard: workers open
-    one file at once. programs: workers do what Hypothesis makes up, and what fails is shrunk.
+    been away for longer than their lease. late-start: one starts while the others claim and complete. cleanup-churn: one cleans up by tag
+    while the others claim. atomic-submit: one submits a run while the others look for it. progress-updates: workers tell of a job each,
+    and one gives its job back. worker-guard: workers open one file at once. programs: workers do what Hypothesis makes up, and what fails
+    is shrunk.
 
     A violation is shown in the schedule with the fewest context switches, and repeated ten times before it is reported.
     """
@@ -533,28 +538,54 @@ def list_(*, what: str, as_json: bool) -> int:
 
 
 @cli.command()
+@click.option("--system", metavar="S", help="A system as for `contend run`, which is asked for one of everything.")
+@click.option(
+    "--database", "databases", multiple=True, metavar="D", help="Where it is asked. [default: both embedded ones]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
-def doctor(*, as_json: bool) -> int:
-    """Check that everything a run needs is here: SQLite, Postgres, a folder to write, processes."""
+def doctor(*, system: str | None, databases: tuple[str, ...], as_json: bool) -> int:
+    """Check that everything a run needs is here: SQLite, Postgres, a folder to write, processes.
+
+    With --system: that the system starts and answers everything as it must, asked once each, alone, on an empty database. Exit status 1:
+    an answer is wrong.
+    """
     from contend import doctor as doctors  # noqa: PLC0415  # see the module's caption
 
-    checks = doctors.examine()
+    if databases and system is None:
+        raise click.UsageError("--database says where a system is asked: name one with --system.")
+    checks = doctors.examine() if system is None else doctors.consult(system, databases or ("sqlite", "postgres"))
     if as_json:
-        _print_json([{"name": c.name, "ok": c.ok, "found": c.found, "remedy": c.remedy} for c in checks])
+        fields = ["name", "ok", "found", "remedy", *(["database"] if system else [])]
+        _print_json([{field: getattr(check, field) for field in fields} for check in checks])
     else:
         for c in checks:
-            click.echo(f"{'ok ' if c.ok else 'NO '} {c.name:<12} {c.found}{'' if c.ok else f' {c.remedy}'}")
-    return 0 if all(c.ok for c in checks) else 2
+            mark, width = {True: "ok ", False: "NO ", None: "-- "}[c.ok], 12 if system is None else 15
+            database = f"{c.database:<9}" if c.database else ""
+            click.echo(
+                f"{mark} {database}{c.name:<{width}} {c.found}{f' {c.remedy}' if c.ok is False and c.remedy else ''}"
+            )
+    if all(c.ok is not False for c in checks):
+        return 0
+    return 2 if system is None else 1
+
+
+class _Interrupted(KeyboardInterrupt):
+    """A signal that ends a run.
+
+    Not a plain KeyboardInterrupt: where that comes up in the middle of an `exec`, as at the definition of a dataclass, Python
+    remembers it and ends itself by SIGINT at last, though it was dealt with (`unhandled_keyboard_interrupt` in its pythonrun.c).
+    """
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP end a run as Ctrl-C does: everything is cleared away."""
+    """Have SIGTERM and SIGHUP end a run as Ctrl-C does: everything is cleared away. What is ignored, as below nohup, stays so."""
 
     def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
+        raise _Interrupted
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {n: signal.signal(n, interrupt) for n in ends if signal.getsignal(n) is not signal.SIG_IGN}
     try:
         yield
     finally:
@@ -582,10 +613,13 @@ def run_command_line(arguments: Sequence[str], command: Callable[..., Any] = cli
     except ContendError as error:
         return _complain(str(error), error.exit_status)
     except OSError as error:
-        return _complain(
-            str(OutputUnwritable(f"{error}. Free some space or choose another folder with --out.")), WRONG_USAGE
-        )
+        remedy = "Free some space or choose another folder with --out."
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            remedy = "Let more files be open at once (ulimit -n)."
+        return _complain(str(OutputUnwritable(f"{error}. {remedy}")), WRONG_USAGE)
     except Exception as error:  # noqa: BLE001  # the last resort: contend's own fault, said as such
+        if is_of_database(error):
+            return _complain(said_by_database(error), EXIT_STATUS["inconclusive"])
         return _complain(
             f"contend's own fault: {type(error).__name__}: {error}. Run again with --debug and report it.", OWN_FAULT
         )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import random
 import statistics
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 from contend.campaign import MISSING, OPTIONS, SERVICES, label_of, machine
@@ -25,6 +23,7 @@ from harness.measurement import (
 from harness.protocols import Server
 from harness.run import Subject
 from harness.runners.compare import Plan, Timed, take_turns
+from harness.scratch import scratch
 from scenarios import blocks, systems
 
 PAIRS: Final = 18  # each of the six orders three times
@@ -53,7 +52,7 @@ def compare(wanted: Wanted, watch: Callable[[str], None] = lambda _line: None) -
     if wanted.operation not in blocks.OPERATIONS:
         raise UnknownName("operation to be timed", wanted.operation, list(blocks.OPERATIONS))
     engine = databases.choose(wanted.database)
-    base, head = (subject(name, engine.name) for name in (wanted.base, wanted.head))
+    base, head = (subject(name, engine.name, wanted.database) for name in (wanted.base, wanted.head))
     seed = random.SystemRandom().randrange(1_000_000) if wanted.seed is None else wanted.seed
     wanted = replace(wanted, seed=seed)
     try:
@@ -72,9 +71,9 @@ def compare(wanted: Wanted, watch: Callable[[str], None] = lambda _line: None) -
     return {"schema": 1, "comparisons": [found], "machine": machine()}
 
 
-def subject(name: str, database: str) -> Subject:
-    """Find a system to be timed on an engine. Raises `UsageError` where it does not run there or lacks what it needs."""
-    found = systems.find(name)
+def subject(name: str, database: str, spec: str) -> Subject:
+    """Find a system to be timed on an engine, named by `spec`. Raises `UsageError` where it does not run there or lacks what it needs."""
+    found = systems.find(name, [spec])
     if database not in found:
         raise UsageError(f"{name} does not run on {database}, but on {', '.join(found)}. Choose with --database.")
     for service in found[database].promise.services:
@@ -89,7 +88,7 @@ def measure(
     """Time HEAD beside BASE once, on a server at hand, and give the comparison as it stands in the document."""
     seed = wanted.seed or 0
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="contend-compare-")))
+        folder = stack.enter_context(scratch("compare"))
         needed = dict.fromkeys((*base.promise.services, *head.promise.services))
         services = {f"{name}_url": stack.enter_context(SERVICES[name]()) for name in needed}
         plan = Plan(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +13,7 @@ from contend.campaign import Request
 from harness import databases
 from harness.errors import RunAbandoned, UsageError
 from harness.runners.load import Crowd, HandedOut, Locust, Master, Order, processes_for, work_for
+from harness.scratch import keep, scratch
 from scenarios.loads import LOADS, USER_CLASSES
 
 FILES: Final = Path(scenarios.__file__).parent
@@ -84,13 +83,14 @@ def _check_master(master: Master, scenario: str, users: int) -> None:
 
 def work(host: str, port: int) -> int:
     """Be a worker of a master elsewhere; gives the exit status. What was recorded is kept where the master did not get it all."""
-    folder = Path(tempfile.mkdtemp(prefix="contend-users-"))
-    if work_for(host, port, FILES / "locustfile.py", folder):
-        shutil.rmtree(folder)
-        return 0
-    if not any((folder / "events").glob("*")):
-        shutil.rmtree(folder)
-        raise RunAbandoned(f"The master at {host}:{port} went away before any user had worked. Look at what it says.")
+    with scratch("users") as folder:
+        if work_for(host, port, FILES / "locustfile.py", folder):
+            return 0
+        if not any((folder / "events").glob("*")):
+            raise RunAbandoned(
+                f"The master at {host}:{port} went away before any user had worked. Look at what it says."
+            )
+        keep(folder)
     raise RunAbandoned(
         f"The master at {host}:{port} went away before the users had finished. What they did is kept in {folder / 'events'}."
     )

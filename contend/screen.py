@@ -312,7 +312,7 @@ def last_lines(campaign: Campaign, document: Mapping[str, Any]) -> list[str]:
     lines = [f"Report: {document['report']}"]
     verdict = str(document["verdict"]).upper()
     worst = next((r for r in results if r.verdict == document["verdict"] and r.verdict != "pass"), None)
-    last = f"{verdict}: {', '.join(words)}."
+    last = f"{verdict}: {', '.join(words)}." if words else f"{verdict}:"
     if document.get("stopped"):
         last += f" {document['stopped']}"
     elif worst is not None and document["verdict"] == "fail":

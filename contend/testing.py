@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from contend.campaign import Request, Watcher, execute
 from harness import databases
 from harness.protocols import Database, Server
 from harness.scenario import Profile
+from harness.scratch import scratch
 from harness.verdict import Verdict
 from harness.witnesses.sqlite_trace import watching
 from harness.witnesses.wire import Wire
@@ -206,7 +206,7 @@ class StatementCount:
 
     def __enter__(self) -> Count:
         with ExitStack() as stack:
-            self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="contend-count-")))
+            self._folder = stack.enter_context(scratch("count"))
             url = self._database
             if "://" not in url:
                 url = stack.enter_context(stack.enter_context(self._serve(databases.choose(url))).fresh())

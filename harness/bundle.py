@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import BundleUnreadable, OutputUnwritable
+from harness.scratch import own, reap
 
 SCHEMA: Final = 1
 _RUNNING: Final = ".running"  # locked by the process whose run this is, for as long as it goes on
@@ -36,9 +37,9 @@ class _Hold:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.descriptor: int | None = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-        with contextlib.suppress(OSError):  # a file system without locks: then nobody is told that it still runs
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.descriptor: int | None = None
+        while self.descriptor is None:
+            self.descriptor = own(path, wait=True, mode=0o644)
 
     def let_go(self) -> None:
         """Unlock and clear away; may be called again."""
@@ -89,6 +90,7 @@ class Bundle:
         folder = out / name
         with writing(out):
             (folder / "results").mkdir(parents=True)
+            _clear_after_killed_runs(out)
             bundle = cls(folder, {"schema": SCHEMA, "stage": "open", **about}, _Hold(folder / _RUNNING))
             _write_json(folder / "bundle.json", bundle.about)
             latest = out / "latest"
@@ -144,6 +146,26 @@ class Bundle:
         if self._hold is not None:
             self._hold.let_go()
         return closed
+
+
+def _clear_after_killed_runs(out: Path) -> None:
+    """Remove what runs that were killed had half written in their bundles; what they had recorded stays."""
+    for mark in out.glob(f"*/{_RUNNING}"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(mark, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                folder = mark.parent.resolve()  # perhaps found by way of a pointer
+                for place in (folder, *(folder / "results").glob("*")):
+                    reap(place)
+                    for draft in place.glob(".*.[0-9]*"):
+                        draft.unlink()
+                for pointer in out.glob(".latest-*"):
+                    if pointer.is_symlink() and str(pointer.readlink()) == folder.name:
+                        pointer.unlink()
+                mark.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def _plain(word: str) -> str:

@@ -5,6 +5,9 @@ The command line prints the message and leaves with `exit_status`; a traceback i
 
 from __future__ import annotations
 
+import sqlite3
+import sys
+
 
 class ContendError(Exception):
     """Something in contend itself went wrong; please report it with the bundle."""
@@ -59,6 +62,10 @@ class MalformedAnswer(ContendError):
     exit_status = 2
 
 
+class ProtocolBroken(MalformedAnswer):
+    """A command said something else than the answer it was to give, or nothing; see docs/any-language.md."""
+
+
 class RunAbandoned(ContendError):
     """A run could not be carried through; the verdict is inconclusive. The message names the process and what it said."""
 
@@ -82,3 +89,15 @@ class HistoryDamaged(ContendError):
     """
 
     exit_status = 2
+
+
+def is_of_database(error: Exception) -> bool:
+    """Whether a driver raised it where contend itself uses a database, as on a disk that is full; a system's are outcomes."""
+    psycopg = sys.modules.get("psycopg")  # a run on SQLite alone does not import it
+    return isinstance(error, sqlite3.Error) or (psycopg is not None and isinstance(error, psycopg.Error))
+
+
+def said_by_database(error: Exception) -> str:
+    """Say in one sentence what it said."""
+    said = str(error).splitlines() or [type(error).__name__]
+    return f"The database of this run could not be used: {said[0].rstrip('.')}. See that its disk has room and its server runs."

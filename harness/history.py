@@ -150,4 +150,6 @@ CONTEXT: Final[dict[str, str]] = {
     "faults": "BOOLEAN",  # whether a fault was planned
     "witness": "VARCHAR",  # sqlite-trace, wire, none
     "flush_interval_ns": "BIGINT",  # how long a change of progress may take to be shown; null: nothing was promised
+    "most_running": "BIGINT",  # how many jobs may be in workers' hands at once; null: as many as there are
+    "max_attempts": "BIGINT",  # how often a job may be handed out before it is dead; null: nobody said
 }

@@ -11,7 +11,7 @@ import glob
 import json
 import os
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -22,9 +22,11 @@ import duckdb
 from harness.errors import HistoryDamaged
 from harness.history import TABLES, StatementKind
 from harness.outcome import Outcome
+from harness.scratch import reap, scratch
 
 MEMORY_LIMIT: Final = "1500MB"  # of DuckDB's buffers; the process stays under 2 GiB
 IN_MEMORY_BYTES: Final = 1 << 22  # of a Parquet file, below which its table is read once
+OTHERS: Final = ("locust",)  # that have a log and no events
 _LISTS: Final = ("jobs", "tokens", "attempts", "priorities", "accepted")
 
 
@@ -49,19 +51,22 @@ def open_tables(connection: duckdb.DuckDBPyConnection, history: Path) -> dict[st
     return files
 
 
-def merge(folder: Path) -> None:
-    """Read `folder/events`, and `folder/witness` and `folder/pools` (may be absent), and write `folder/history/<table>.parquet`.
+def merge(folder: Path, into: Path | None = None) -> None:
+    """Read `folder/events`, and `folder/witness` and `folder/pools` (may be absent); write `history/<table>.parquet`, in `into` or there.
 
     An operation without a completion is `info`; a `fail` that committed a write is `info`; a torn last line is left out.
     The tables appear all together or not at all, replacing earlier ones. Raises `HistoryDamaged`, naming file and line, and `OSError` where
     they cannot be written.
     """
-    events, statements, pools = (sorted((folder / name).glob("*.ndjson")) for name in ("events", "witness", "pools"))
-    history = folder / "history"
+    events, statements, pools = (_said(folder / name) for name in ("events", "witness", "pools"))
+    _miss(events, folder)
+    into = into or folder
+    history = into / "history"
     history.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".merging-", dir=folder) as scratch:
+    reap(into)
+    with scratch("merging", into) as place:
         try:
-            _build(events, statements, pools, Path(scratch))
+            _build(events, statements, pools, place)
         except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
             _explain(events, statements, pools)
             raise HistoryDamaged(f"The history in {folder} cannot be read: {_first_line(error)}") from error
@@ -70,7 +75,27 @@ def merge(folder: Path) -> None:
             number, why = (errno.ENOSPC, full) if full in str(error) else (errno.EIO, _first_line(error))
             raise OSError(number, why, str(history)) from error
         for table in TABLES:
-            (Path(scratch) / f"{table}.parquet").replace(history / f"{table}.parquet")
+            (place / f"{table}.parquet").replace(history / f"{table}.parquet")
+
+
+def _said(place: Path) -> list[Path]:
+    """The files of a folder that processes wrote to. Raises `HistoryDamaged` for what none of them made, as reading that may never end."""
+    files = sorted(place.glob("*.ndjson"))
+    for file in files:
+        if not stat.S_ISREG(file.lstat().st_mode):
+            raise HistoryDamaged(f"{file} is no file. Find out what put it there, then run again.")
+    return files
+
+
+def _miss(events: list[Path], folder: Path) -> None:
+    """Raise `HistoryDamaged` where a process that came up, as its log shows, has left no events: somebody has removed them."""
+    there = {file.stem for file in events}
+    for log in sorted((folder / "logs").glob("*.txt")):
+        if log.stem not in there and log.stem not in OTHERS:
+            raise HistoryDamaged(
+                f"What {log.stem} said it did, {folder / 'events' / f'{log.stem}.ndjson'}, is gone. "
+                "Find out what removed it, then run again."
+            )
 
 
 def _build(events: list[Path], statements: list[Path], pools: list[Path], scratch: Path) -> None:

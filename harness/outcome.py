@@ -90,12 +90,26 @@ def sqlstate(code: str) -> tuple[ErrorKind, Outcome]:
     return SQLSTATES.get(code) or SQLSTATES.get(code[:2]) or ("other", "info")
 
 
+def kind_of(code: str | None) -> ErrorKind | None:
+    """The kind of error by an engine's own name for it, such as SQLITE_BUSY_SNAPSHOT or 40P01; None: no such name is known."""
+    if code is None:
+        return None
+    for name, kind, _ in SQLITE_CODES.values():
+        if code == name or code.startswith(f"{name}_"):
+            return kind
+    return SQLSTATES.get(code, SQLSTATES.get(code[:2], (None, None)))[0] if len(code) == 5 else None
+
+
 def classify(error: BaseException) -> Failure:
     """Read an exception raised by a system as an outcome, without importing any driver.
 
     Looks along `orig` (SQLAlchemy), `__cause__` and `__context__` for the first exception that carries a database's own code
-    (`sqlite_errorcode`, `sqlstate`). A system may also say it itself: an attribute `definite = True` means nothing happened.
+    (`sqlite_errorcode`, `sqlstate`). A system may also say it itself: an attribute `definite = True` means nothing happened. One that
+    was read elsewhere brings its `failure`.
     """
+    read = getattr(error, "failure", None)
+    if isinstance(read, Failure):
+        return read
     seen: list[BaseException] = []
     current: BaseException | None = error
     name = _full_name(error)

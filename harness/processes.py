@@ -15,10 +15,10 @@ import importlib
 import importlib.util
 import inspect
 import os
-import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,22 +34,27 @@ import orjson
 from multiprocess import forkserver
 from multiprocess.connection import wait
 
+from harness import foster, signals
 from harness.clock import PythonClock, WorldClock
-from harness.errors import MalformedAnswer, SystemUnusable
+from harness.command import CommandError, CommandSystem
+from harness.errors import MalformedAnswer, ProtocolBroken, SystemUnusable
 from harness.history import Phase
 from harness.levers import Levers
 from harness.protocols import OPTIONAL, REQUIRED, SERVICES, Promise, Semantics, Witness
 from harness.recorder import RecordedSystem, Recorder, build_system
 from harness.scenario import Answer, Part, Program
+from harness.scratch import SHORT, scratch
 from harness.turnstile import Turnstile
 
 CONTEXT = multiprocess.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["harness.processes", "harness.witnesses.sqlite_trace", "psycopg"])
+CONTEXT.set_forkserver_preload(["harness.nursery", "harness.processes", "harness.witnesses.sqlite_trace", "psycopg"])
 SOCKET_ROOM = (
     60  # characters of a temporary folder that leave room for multiprocess's own folder and socket in an address
 )
 UP_SECONDS = 60.0  # a process that has not come up by then is hung: eight take about 1 s on 2 busy cores
 GO_SECONDS = 0.01  # how far ahead a common start is set, so that every process has got the word before it
+UP, END = 0, -1  # answers that are not to a command
+ANSWER_BYTES = 1 << 26
 END_SECONDS = 20.0  # closing takes milliseconds; a starved machine may make it seconds
 
 
@@ -58,10 +63,11 @@ class Source:
     """Where a system's class comes from, so that any process can load it for itself.
 
     `module`: target `package.module`; `file`: target a path; `shipped`: target the class as dill bytes (a class defined inside
-    a function). `name` is the class's qualified name within it; `shown` is what the user calls the system.
+    a function). `name` is the class's qualified name within it; `shown` is what the user calls the system. `command`: there is no class;
+    target is a command line, `name` the folder it is started in.
     """
 
-    kind: Literal["module", "file", "shipped"]
+    kind: Literal["module", "file", "shipped", "command"]
     target: str | bytes
     name: str
     shown: str
@@ -73,8 +79,10 @@ class Source:
             return cls("shipped", dill.dumps(system, recurse=True), system.__qualname__, system.__qualname__)
         return cls("file", str(Path(inspect.getfile(system)).resolve()), system.__qualname__, system.__qualname__)
 
-    def load(self) -> Callable[..., Any]:
-        """Import the class in the calling process. Raises whatever importing it raises."""
+    def load(self, process: str = "") -> Callable[..., Any]:
+        """Import the class in the calling process, of that name. Raises whatever importing it raises."""
+        if self.kind == "command":
+            return functools.partial(CommandSystem, str(self.target), self.name, process)
         if isinstance(self.target, bytes):
             loaded: Callable[..., Any] = dill.loads(self.target)  # noqa: S301  # made by this run, never read from a bundle
             return loaded
@@ -117,9 +125,11 @@ def _import_file(path: Path) -> Any:
     return module
 
 
-def promise_of(factory: Callable[..., Any], shown: str) -> Promise:
-    """Read what a system's class promises. Raises `SystemUnusable`, listing every fault at once."""
-    faults = [f"it has no method {name}()" for name in REQUIRED if not callable(getattr(factory, name, None))]
+def promise_of(factory: object, shown: str) -> Promise:
+    """Read what a system's class promises, or a command. Raises `SystemUnusable`, listing every fault at once."""
+    command = isinstance(factory, CommandSystem)
+    lacking = "its hello does not list {}" if command else "it has no method {}()"
+    faults = [lacking.format(name) for name in REQUIRED if not callable(getattr(factory, name, None))]
     default = Promise()
     databases = getattr(factory, "databases", default.databases)
     if not isinstance(databases, tuple | list) or not databases or not set(databases) <= {"sqlite", "postgres"}:
@@ -137,11 +147,17 @@ def promise_of(factory: Callable[..., Any], shown: str) -> Promise:
     if not isinstance(services, tuple | list) or not set(services) <= set(SERVICES):
         faults.append(f"services is {services!r}, expected a tuple of {', '.join(map(repr, SERVICES))}")
     if faults:
+        needed = ", ".join(REQUIRED if command else (f"{name}()" for name in REQUIRED))
         raise SystemUnusable(
-            f"The system {shown} cannot be used: {'; '.join(faults)}. A system is a class with "
-            f"{', '.join(f'{name}()' for name in REQUIRED)}, built with a database URL."
+            f"The system {shown} cannot be used: {'; '.join(faults)}. "
+            + (
+                f"A command answers its hello with capabilities, among them {needed}: see docs/any-language.md."
+                if command
+                else f"A system is a class with {needed}, built with a database URL."
+            )
         )
-    capabilities = (*REQUIRED, *(name for name in OPTIONAL if callable(getattr(factory, name, None))))
+    offered = factory.capabilities if isinstance(factory, CommandSystem) else OPTIONAL  # it can be closed anyway
+    capabilities = (*REQUIRED, *(n for n in OPTIONAL if n in offered and callable(getattr(factory, n, None))))
     return Promise(
         databases=tuple(databases),
         semantics=semantics,
@@ -219,6 +235,21 @@ def _die_with_coordinator() -> None:
         os._exit(1)
 
 
+def _speak_into_log(birth: Birth) -> None:
+    """Have standard output and error go to the log. Who has a log has events, if none yet."""
+    with contextlib.suppress(OSError):  # said again by who opens it, with the log to say it in
+        (birth.folder / "events" / f"{birth.name}.ndjson").touch()
+    try:
+        log = os.open(birth.folder / "logs" / f"{birth.name}.txt", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    except FileNotFoundError:
+        os._exit(1)  # an interrupted coordinator has cleared the folder away: there is nobody to say it to
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+
+
 def _live(birth: Birth, pipe: Any, environment: Mapping[str, str]) -> None:
     """Run in the child: take commands until told to end or until the coordinator is gone."""
     os.setsid()
@@ -226,12 +257,8 @@ def _live(birth: Birth, pipe: Any, environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)  # the server's is of the time it was started
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    log = os.open(birth.folder / "logs" / f"{birth.name}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
-    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    sys.excepthook = sys.__excepthook__
+    _speak_into_log(birth)
     recorder = Recorder(birth.folder / "events" / f"{birth.name}.ndjson", birth.name, birth.role, birth.clock)
     client = RecordedSystem(
         recorder,
@@ -243,7 +270,7 @@ def _live(birth: Birth, pipe: Any, environment: Mapping[str, str]) -> None:
         over=birth.over,
         skew=None if birth.levers is None else PythonClock(birth.levers.ahead),
     )
-    pipe.send_bytes(orjson.dumps({"value": "up"}))
+    pipe.send_bytes(orjson.dumps({"to": UP, "value": "up"}))
     while True:
         try:
             command = pipe.recv()
@@ -251,7 +278,7 @@ def _live(birth: Birth, pipe: Any, environment: Mapping[str, str]) -> None:
             os._exit(1)
         if command is None:
             break
-        program, phase, at, arguments = command
+        number, program, phase, at, arguments = command
         client.phase = phase
         try:
             if not client.built and program is not None and not getattr(program, "opens", False):
@@ -267,10 +294,14 @@ def _live(birth: Birth, pipe: Any, environment: Mapping[str, str]) -> None:
         except BaseException as error:  # noqa: BLE001  # whatever ended the program is told, in words, and never a pass
             traceback.print_exc()
             answer = {"problem": f"{type(error).__name__}: {error}"[:500]}
-        pipe.send_bytes(orjson.dumps(answer, default=str))
-    client.close()
+        pipe.send_bytes(orjson.dumps({"to": number, **answer}, default=str))
+    last = {"value": "ended"}
+    try:
+        client.close()
+    except MalformedAnswer as error:
+        last = {"problem": str(error)}
     client.end()
-    pipe.send_bytes(orjson.dumps({"value": "ended"}))
+    pipe.send_bytes(orjson.dumps({"to": END, **last}))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # a system's own threads or atexit hooks must not keep a finished run waiting
@@ -282,18 +313,24 @@ def _build(birth: Birth) -> Any:
         birth.witness.enter(birth.name, birth.folder / "witness", birth.levers)
     if birth.clock is not None:
         birth.clock.enter()
-    return build_system(birth.source.load(), birth.url, birth.options)
+    return build_system(birth.source.load(birth.name), birth.url, birth.options)
 
 
 def _build_or_say(client: RecordedSystem, shown: str) -> None:
     try:
         client.build()
+    except (SystemUnusable, MalformedAnswer):
+        raise
     except BaseException as error:
         traceback.print_exc()
         text = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
         raise SystemUnusable(
             f"The system {shown} could not be built: {text[:400].rstrip('.')}. "
-            "Expected a class that is built with one database URL; see the log in the bundle for the traceback."
+            + (
+                "That is the error it answered its hello with."
+                if isinstance(error, CommandError)
+                else "Expected a class that is built with one database URL; see the log in the bundle for the traceback."
+            )
         ) from error
 
 
@@ -304,17 +341,19 @@ def opens(program: Program) -> Program:
 
 
 def make_room_for_sockets() -> None:
-    """Have the server's socket in a folder of ours below /tmp where TMPDIR is too long for one: an address has 107 characters.
+    """Have the server's socket in a folder of ours, below /tmp where TMPDIR is too long for one: an address has 107 characters.
 
-    Call it before a process of `CONTEXT` is started. The folder goes when we do.
+    Call it before a process of `CONTEXT` is started. The folder goes when we do, or at the next start where we are killed:
+    multiprocess's own would stay.
     """
     config = (
         multiprocess.process.current_process()._config
     )  # where multiprocess keeps its folder; there is no public name
-    if config.get("tempdir") is None and len(os.fsencode(tempfile.gettempdir())) > SOCKET_ROOM:
-        folder = tempfile.mkdtemp(prefix="contend-sockets-", dir="/tmp")  # made for this user alone, under a new name
-        multiprocess.util.Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-100)
-        config["tempdir"] = folder
+    if config.get("tempdir") is None:
+        kept = contextlib.ExitStack()
+        short = len(os.fsencode(tempfile.gettempdir())) <= SOCKET_ROOM
+        config["tempdir"] = str(kept.enter_context(scratch("sockets", None if short else SHORT)))
+        multiprocess.util.Finalize(None, kept.close, exitpriority=-100)
 
 
 @contextlib.contextmanager
@@ -335,13 +374,36 @@ def _without_main() -> Iterator[None]:
             setattr(main, name, value)
 
 
+_FORKING = threading.Lock()
+_LIVING: set[int] = set()  # the workers of every crew of this process
+
+
 @dataclass
 class _Member:
     process: Any
     pipe: Any
+    command: bool  # it speaks for one, which is the worker as much as it is itself
     up: bool = False
     gone: str = ""
     doing: str = ""
+    asked: int = UP  # what it was asked last, by number
+    said: bytearray = field(default_factory=bytearray)  # of its answer, as far as it is here
+
+    def answer(self) -> bytes | None:
+        """Take what there is of its answer, without waiting; gives it where it is complete. Raises `EOFError` where there is no more.
+
+        An answer is as `multiprocess` frames it: four bytes of its length, then itself. Longer than any can be, what is here is none.
+        """
+        while self.pipe.poll():
+            if not (taken := os.read(self.pipe.fileno(), 1 << 16)):
+                raise EOFError
+            self.said += taken
+            length = int.from_bytes(self.said[:4], "big")
+            if len(self.said) >= 4 and (length > ANSWER_BYTES or len(self.said) >= 4 + length):
+                message = bytes(self.said[4 : 4 + length])
+                del self.said[: 4 + length]
+                return message
+        return None
 
 
 @dataclass
@@ -366,16 +428,21 @@ class Crew:
         """Kill what is left, with everything it started: each process leads a session of its own."""
         for name in self._members:
             self._reap(name)
+        with _FORKING:
+            _LIVING.difference_update(member.process.pid for member in self._members.values())
+            if self._members:
+                foster.end_children(forkserver._forkserver._forkserver_pid, _LIVING)
 
     def start(self, birth: Birth) -> None:
         """Start one process; it comes up in the background."""
         make_room_for_sockets()
         near, far = CONTEXT.Pipe()
         process = CONTEXT.Process(target=_live, args=(birth, far, dict(os.environ)), name=birth.name, daemon=True)
-        with _without_main():
+        with _without_main(), _FORKING:
             process.start()
+            _LIVING.add(process.pid)
         far.close()
-        self._members[birth.name] = _Member(process, near)
+        self._members[birth.name] = _Member(process, near, birth.source.kind == "command")
 
     def fileno(self, name: str) -> int:
         """A file that can be read from once the process has answered, or is gone."""
@@ -412,9 +479,10 @@ class Crew:
         at = time.monotonic() + GO_SECONDS if len(alive) > 1 else 0.0
         for part in alive:
             member = self._members[part.name]
+            member.asked += 1
             member.doing = getattr(part.program, "__name__", "building the system")
             with contextlib.suppress(BrokenPipeError, ConnectionError):  # it died: heard of when it is gathered
-                member.pipe.send((part.program, phase, at, dict(part.arguments)))
+                member.pipe.send((member.asked, part.program, phase, at, dict(part.arguments)))
 
     def gather(self, names: Sequence[str], *, within: float) -> list[Answer]:
         """Wait for the answers of what these processes began, as `tell` does. One killed on purpose meanwhile is no problem."""
@@ -432,13 +500,13 @@ class Crew:
             sources = [member.pipe for member in members.values()] + [m.process.sentinel for m in members.values()]
             ready = wait(sources, max(0.0, deadline - time.monotonic()))
             for name, member in members.items():
-                if member.pipe in ready or (member.process.sentinel in ready and member.pipe.poll()):
-                    try:
-                        answers[name] = self._read(name, member.pipe.recv_bytes())
-                    except (EOFError, OSError):
-                        answers[name] = self._lost(name, what)
-                elif member.process.sentinel in ready:
-                    answers[name] = self._lost(name, what)
+                if member.pipe in ready or member.process.sentinel in ready:
+                    message = None
+                    with contextlib.suppress(EOFError, OSError):
+                        message = member.answer()
+                        if message is None and member.process.sentinel not in ready:
+                            continue  # there is more to come
+                    answers[name] = self._lost(name, what) if message is None else self._read(name, message)
             if not ready:
                 for name in waiting:
                     self._reap(name)
@@ -448,7 +516,16 @@ class Crew:
         return answers
 
     def _read(self, name: str, message: bytes) -> Answer:
-        told = orjson.loads(message)
+        try:
+            told = orjson.loads(message)
+        except ValueError:
+            told = None
+        if not isinstance(told, dict) or told.get("to") != self._members[name].asked:
+            self._reap(name)
+            return self._problem(
+                name,
+                f"{name} said {message[:80]!r} where it was to answer, and was killed: the system writes to what is not its own.",
+            )
         if told.get("unusable"):
             return Answer(name, problem=told["problem"], unusable=True)
         if told.get("problem"):
@@ -482,10 +559,17 @@ class Crew:
         return Answer(name, problem=text)
 
     def kill(self, name: str) -> None:
-        """SIGKILL a process, and only it, on purpose: not a problem. Returns when it is dead."""
+        """SIGKILL a process, and only it, on purpose: not a problem. Returns when it is dead.
+
+        One that speaks for a command is killed with all it started, and all are dead: so are their connections.
+        """
         member = self._members[name]
+        if member.command:
+            signals.tell_group(member.process.pid, signal.SIGKILL)
         member.process.kill()
         member.process.join()
+        if member.command:
+            signals.wait_group_gone(member.process.pid)
         member.gone = f"{name} was killed on purpose."
 
     def end(self, names: Sequence[str]) -> None:
@@ -493,6 +577,7 @@ class Crew:
         alive = [name for name in names if not self._members[name].gone]
         for name in alive:
             with contextlib.suppress(BrokenPipeError, ConnectionError):
+                self._members[name].asked = END
                 self._members[name].pipe.send(None)
         for name, answer in self._hear(alive, END_SECONDS, "close the system and end").items():
             if not answer.problem:
@@ -510,21 +595,27 @@ class Crew:
             os.killpg(process.pid, signal.SIGKILL)  # what it started, should it have ended before
 
 
-def examine(source: Source, folder: Path, *, within: float = 30.0) -> Promise:
-    """Load a system in a process of its own and read what it promises.
+def examine(source: Source, folder: Path, *, url: str = "", within: float = 30.0) -> Promise:
+    """Load a system in a process of its own and read what it promises; a command is asked, on the database at `url`.
 
-    So a syntax error, an endless import or a patched library stays out of the coordinator. Raises `SystemUnusable`.
+    So a syntax error, an endless import or a patched library stays out of the coordinator. Raises `SystemUnusable`, and of a command
+    `ProtocolBroken`.
     """
     with Crew(folder) as crew:
-        crew.start(Birth("examine", "examine", source, "", {}, folder, None, 0, CONTEXT.RawArray("q", 1), 0))
-        (answer,) = crew.tell(["examine"], _examine, within=within, source=source)
+        crew.start(Birth("examine", "examine", source, url, {}, folder, None, 0, CONTEXT.RawArray("q", 1), 0))
+        (answer,) = crew.tell(["examine"], _examine, within=within, source=source, url=url)
         if answer.problem:
-            raise SystemUnusable(answer.problem.removeprefix("examine: "))
+            problem = answer.problem.removeprefix("examine: ")
+            raise (
+                ProtocolBroken(problem) if source.kind == "command" and not answer.unusable else SystemUnusable(problem)
+            )
         return promise_from_json(answer.value)
 
 
 @opens
-def _examine(_client: object, source: Source) -> dict[str, Any]:
+def _examine(_client: object, source: Source, url: str) -> dict[str, Any]:
+    if source.kind == "command":
+        return promise_to_json(_asked(source, url))
     try:
         factory = source.load()
     except SyntaxError as error:
@@ -538,3 +629,16 @@ def _examine(_client: object, source: Source) -> dict[str, Any]:
             "Expected package.module:Class or path/to/file.py:Class."
         ) from error
     return promise_to_json(promise_of(factory, source.shown))
+
+
+def _asked(source: Source, url: str) -> Promise:
+    """What a command promises in the answer to its hello; it is let go of again."""
+    try:
+        system = source.load("examine")(url)
+    except CommandError as error:
+        raise SystemUnusable(f"The system {source.shown} answered its hello with an error: {error}") from error
+    try:
+        return promise_of(system, source.shown)
+    finally:
+        with contextlib.suppress(CommandError):
+            system.close()

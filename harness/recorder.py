@@ -293,11 +293,12 @@ class RecordedSystem:
         """Build the system as an operation `open`."""
         return self._call("open", {}, self._nothing(self.build))
 
-    def close(self) -> None:
+    def close(self) -> Reply | None:
         """Close the system where it can be closed; an error while closing is recorded as an operation `close`."""
         if self._system is not None and hasattr(self._system, "close"):
             system, self._system = self._system, None
-            self._call("close", {}, self._nothing(system.close))
+            return self._call("close", {}, self._nothing(system.close))
+        return None
 
     @staticmethod
     def _nothing(call: Callable[[], object]) -> Callable[[], tuple[Handle, ...]]:

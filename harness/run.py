@@ -19,7 +19,7 @@ import duckdb
 
 from harness import bundle as bundles
 from harness import coverage, merging
-from harness.errors import ContendError, SystemUnusable
+from harness.errors import ContendError, SystemUnusable, is_of_database, said_by_database
 from harness.history import CONTEXT
 from harness.invariants import judging
 from harness.measurement import Ratio, doubts_about
@@ -53,6 +53,7 @@ class Subject:
     at_level: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     story: str = ""
     certain: Literal["race", "explore", "zoo"] = "race"
+    seen_in: str = ""  # where a defect was met in the world
 
     def on(self, engine: str) -> Subject:
         """The system as it is on a database of that name."""
@@ -186,6 +187,10 @@ def perform(
         raise
     except ContendError as error:
         problems.append(str(error))
+    except Exception as error:
+        if not is_of_database(error):
+            raise
+        problems.append(said_by_database(error))
     return Performed(problems, series, time.monotonic() - started)
 
 
@@ -222,6 +227,8 @@ def context_of(case: Case, witness: Witness) -> dict[str, Any]:
         "faults": case.scenario.faults,
         "witness": witness.name,
         "flush_interval_ns": _interval_ns(case.load.options),
+        "most_running": _most_running(case.load.options),
+        "max_attempts": _cap(case.load.options),
         "engine": case.engine,
         "seed": case.load.seed,
         "options": dict(case.load.options),
@@ -237,30 +244,54 @@ def _interval_ns(options: Mapping[str, Any]) -> int | None:
     return int(interval * 1e9) if sound and interval else None
 
 
-def judge(case: Case, place: Path, performed: Performed, extra_invariants: Sequence[Path] = ()) -> Draft:
-    """Merge what was recorded and judge it; needs no database, so a saved run can be judged again, and any thread may do it."""
+def _most_running(options: Mapping[str, Any]) -> int | None:
+    most = options.get("most_running")
+    return most if isinstance(most, int) and not isinstance(most, bool) and most > 0 else None  # as above
+
+
+def _cap(options: Mapping[str, Any]) -> int | None:
+    most = options.get("max_attempts")
+    sound = isinstance(most, int) and not isinstance(most, bool) and 0 < most < 2**63  # as above
+    return most if sound else None
+
+
+def judge(
+    case: Case,
+    place: Path,
+    performed: Performed,
+    extra_invariants: Sequence[Path] = (),
+    *,
+    merged: Path | None = None,
+) -> Draft:
+    """Merge what was recorded and judge it; needs no database, so a saved run can be judged again, and any thread may do it.
+
+    Where it is not merged yet, the history goes into the folder `merged`, or beside what was recorded.
+    """
     found: list[Evidence] = []
     judgements: list[Judgement] = []
     told: dict[str, Any] = {"coverage": {}, "measurements": {}, "counted": [], "processes": [], "operations": []}
     series = performed.series
     try:
+        history = place
         if not (place / "history" / "operations.parquet").exists():
-            merging.merge(place)
+            history = merged or place
+            merging.merge(place, history)
         context = bundles.read_json(place / "context.json")
         row = {name: context.get(name) for name in CONTEXT}
         names, sampled = case.scenario.invariants, case.scenario.sampled
-        judgements = judging.judge(place, names, row, extra_invariants, sampled=sampled)
-        with coverage.open_history(place) as history:
-            found = coverage.evidence(history, case.scenario.evidence)
-            told = describe(history, judgements)
-            series = {**series, **coverage.series(history)}
+        judgements = judging.judge(history, names, row, extra_invariants, sampled=sampled)
+        with coverage.open_history(history) as opened:
+            found = coverage.evidence(opened, case.scenario.evidence)
+            told = describe(opened, judgements)
+            series = {**series, **coverage.series(opened)}
     except (ContendError, duckdb.Error) as error:
         said = str(error).splitlines()[0].rstrip(".")
         remedy = "What was recorded is kept: once the cause is gone, `contend check` judges it."
         found.append(
             Evidence("history-judged", present=False, reason=f"The history could not be judged: {said}.", remedy=remedy)
         )
-    found += [Evidence(CARRIED_THROUGH, present=False, reason=problem) for problem in performed.problems]
+    problems = dict.fromkeys(performed.problems)  # what ended the run may have been noticed twice
+    found += [Evidence(CARRIED_THROUGH, present=False, reason=problem) for problem in problems]
     return Draft(case, place, tuple(judgements), tuple(found), told, series, performed.seconds)
 
 
@@ -333,6 +364,7 @@ def _result(draft: Draft) -> Result:
         "expected": expected,
         "right": expected is None if case.subject.known else None,
         "story": case.subject.story,
+        "seen_in": case.subject.seen_in,
         "semantics": case.subject.promise.semantics,
         "claim": case.scenario.claim,
         "judgements": [{k: v for k, v in asdict(j).items() if k not in ("findings", "schedules")} for j in judgements],

@@ -59,8 +59,8 @@ class Client(Protocol):
     def open(self) -> Reply:
         """Build the system in this process, as an operation of its own. `fail` where the system refused."""
 
-    def close(self) -> None:
-        """Let the system close what it opened, where it has `close`."""
+    def close(self) -> Reply | None:
+        """Let the system close what it opened; None where it has no `close`."""
 
     def install(self) -> Reply:
         """Make the system's tables."""
@@ -278,11 +278,18 @@ class Stage(Protocol):
     def missing(self, fault: str) -> str | None:
         """Why a fault cannot be done in this run, or None. Raises `UnknownName`."""
 
-    def strike(self, fault: str, workers: Sequence[str], *, inside: str | None = None) -> AbstractContextManager[None]:
+    def strike(
+        self,
+        fault: str,
+        workers: Sequence[str],
+        *,
+        inside: str | None = None,
+        within_seconds: float | None = None,
+    ) -> AbstractContextManager[None]:
         """Do harm to workers, or to the database of all of them, while the context lasts; each is an operation of `nemesis`.
 
-        With `inside`, each of the workers is stopped before a statement of such an operation (`ANY`: of whichever), then harmed.
-        Raises `FaultMissed` where that did not come about.
+        With `inside`, each of the workers is stopped before a statement of such an operation (`ANY`: of whichever), then harmed; with
+        `within_seconds` at a random moment in one instead, by the seed. Raises `FaultMissed` where that did not come about.
         """
 
     def handed_on(self, name: str, *, within: float) -> bool:

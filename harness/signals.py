@@ -50,6 +50,22 @@ def go_on(pids: Iterable[int]) -> None:
             os.kill(pid, signal.SIGCONT)
 
 
+def tell_group(pid: int, number: int) -> None:
+    """Send a signal to a process and all of the group it leads, such as the command a worker speaks for; nothing where it leads none."""
+    with contextlib.suppress(ProcessLookupError):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, number)
+
+
+def wait_group_gone(group: int) -> None:
+    """Return once no process of a process group runs any more. Raises `FaultMissed`."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            own = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[2]
+            if int(own) == group:
+                wait_gone([int(stat.parent.name)])
+
+
 def wait_gone(pids: Iterable[int]) -> None:
     """Return once none of these processes runs any more. Raises `FaultMissed`."""
     _await(pids, _GONE, "end")

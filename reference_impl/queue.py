@@ -76,14 +76,14 @@ class Queue(ABC):
     ) -> None:
         """Raises ValueError for a URL or an option that makes no sense."""
         self.url = url
-        self.pool_size = None if pool_size is None else _whole("pool_size", pool_size)
+        self.pool_size = None if pool_size is None else read_whole("pool_size", pool_size)
         self.pool_timeout = _seconds("pool_timeout", pool_timeout)
         self.flush_interval = _seconds("flush_interval", flush_interval)
-        self.max_batch_size = _whole("max_batch_size", max_batch_size)
+        self.max_batch_size = read_whole("max_batch_size", max_batch_size)
         self.patience_seconds = _seconds("patience_seconds", patience_seconds, zero=True)
         if lease_seconds is not None:
             self.lease_seconds = _seconds("lease_seconds", lease_seconds)
-        self.max_attempts = _whole("max_attempts", max_attempts)
+        self.max_attempts = read_whole("max_attempts", max_attempts)
         self.retry_seconds = _seconds("retry_seconds", retry_seconds, zero=True)
         self.redis_url = redis_url
         self._held: dict[int, int] = {}  # job → token of what this process claimed and did not finish
@@ -101,7 +101,7 @@ class Queue(ABC):
         """
         if not jobs:
             return []
-        return sorted(job for (job,) in self._run("enqueue", jobs=_rows(jobs)))
+        return sorted(job for (job,) in self._run("enqueue", jobs=read_jobs(jobs)))
 
     def claim(self, worker: str, limit: int) -> list[Claim]:
         """Hand at most `limit` ready jobs to `worker`: larger priority first, then the older. Empty: there was none."""
@@ -188,7 +188,7 @@ class Queue(ABC):
 
         Keys of a job as in `enqueue`; its `run` is this one, its `tag` the run's unless it has its own.
         """
-        return self._submit(read_tag(tag), _rows(jobs))
+        return self._submit(read_tag(tag), read_jobs(jobs))
 
     def read_run(self, run: int) -> dict[str, Any] | None:
         """A run with the ids of its jobs, as {"run": …, "jobs": […]}; None where there is no such run."""
@@ -364,7 +364,8 @@ def read_status(rows: Iterable[Row]) -> list[dict[str, Any]]:
     return [row if row["job"] is not None else {"run": row["run"], "tag": row["tag"]} for row in named]
 
 
-def _rows(jobs: Sequence[dict[str, Any]]) -> str:
+def read_jobs(jobs: Sequence[dict[str, Any]]) -> str:
+    """The jobs that are to be added as a JSON array, with a value for every key there is."""
     return json.dumps(
         [
             {
@@ -404,7 +405,8 @@ def read_tag(tag: object) -> str:
     return tag
 
 
-def _whole(name: str, value: object) -> int:
+def read_whole(name: str, value: object) -> int:
+    """Check an option that is a whole number of at least 1. Raises ValueError."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1.")
     return value

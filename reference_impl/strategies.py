@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from reference_impl import postgres, sqlite, ways
+from reference_impl import enqueueing, postgres, sqlite, ways
 from reference_impl.queue import Queue
 
 CLAIMING: Final = ("claim-race", "claim-batch")
@@ -152,6 +152,12 @@ _TABLE: Final = (
         {"sqlite": sqlite.ImmediateBatch, "postgres": postgres.SkipLockedCte},
         "A run and all its jobs in one transaction and a constant number of statements.",
         about=("atomic-submit",),
+    ),
+    Strategy(
+        "enqueue-once",
+        {"sqlite": enqueueing.SqliteEnqueueOnce, "postgres": enqueueing.PostgresEnqueueOnce},
+        "Of the jobs with one key there is one, by a unique index, so that what was not answered may be enqueued again.",
+        about=("enqueue-race",),
     ),
 )
 STRATEGIES: Final[Mapping[str, Strategy]] = {strategy.name: strategy for strategy in _TABLE}

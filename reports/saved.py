@@ -397,6 +397,7 @@ class Result:
     asked: Asked
     expected: str | None
     story: str
+    seen_in: str
     semantics: str
     right: bool | None
     findings: tuple[Finding, ...]
@@ -571,6 +572,7 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
         ),
         expected=fields.maybe("expected", fields.text),
         story=fields.text("story", ""),
+        seen_in=fields.text("seen_in", ""),
         semantics=fields.text("semantics", ""),
         right=fields.maybe("right", fields.flag),
         findings=tuple(

@@ -340,6 +340,12 @@ def _no_phantom_claim(facts: Facts) -> str:
     return "{process} was handed job {job}, which nobody had enqueued."
 
 
+def _batch_limit(facts: Facts) -> str:
+    if facts.get("held") is not None:
+        return "{process} was handed a job while, with it, {held} were in workers’ hands; {most_running} may be running at once."
+    return "{process} asked for at most {requested} jobs and was handed {returned}."
+
+
 def _claim_order(facts: Facts) -> str:
     if facts.get("wrong") == "the answer is out of order":
         return "{process} was handed job {job} before job {better_job} in one answer, though the latter comes first."
@@ -353,6 +359,8 @@ def _attempts_counted(facts: Facts) -> str:
     handed = "{process} was handed job {job} as attempt {attempt}, "
     if not (isinstance(attempt, int) and isinstance(least, int) and isinstance(most, int)):
         return ""
+    if least <= attempt <= most and isinstance(facts.get("allowed"), int):
+        return handed + "though it may have {allowed} at most."
     if least <= attempt <= most:
         return handed + "which another claim of the job had been given as well, or one after it."
     return handed + (
@@ -477,7 +485,7 @@ _SENTENCES: Final[Mapping[str, Callable[[Facts], str]]] = {
     "no-double-claim": _no_double_claim,
     "no-lost-job": _no_lost_job,
     "no-phantom-claim": _no_phantom_claim,
-    "batch-limit": lambda _: "{process} asked for at most {requested} jobs and was handed {returned}.",
+    "batch-limit": _batch_limit,
     "no-false-empty": lambda _: (
         "{process} was told that the queue is empty while job {job} was free; it had been waiting for {waiting_ns}."
     ),

@@ -21,7 +21,7 @@ DEFECT = "defect:"
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """One defect on one database: what must catch it, whether it did, everything that did, and after how much."""
+    """One defect on one database: what must catch it, whether it did, everything that did, after how much, and where it was seen."""
 
     defect: str
     database: str
@@ -32,6 +32,7 @@ class Kill:
     found: tuple[str, ...]
     after: str
     story: str
+    seen_in: str
 
 
 def kills(results: Sequence[Result]) -> list[Kill]:
@@ -56,6 +57,7 @@ def _kill(result: Result) -> Kill:
         tuple(dict.fromkeys(finding.invariant for finding in result.findings)),
         _after(result),
         result.story,
+        result.seen_in,
     )
 
 
@@ -72,7 +74,7 @@ def _after(result: Result) -> str:
 
 def markdown(matrix: Sequence[Kill], power: Power | None = None) -> str:
     """The matrix as a Markdown table; with `power`, which way detects what."""
-    heads = ["defect", "on", "provoked by", "must be caught by", "", "after", "found besides"]
+    heads = ["defect", "on", "provoked by", "must be caught by", "", "after", "found besides", "seen in"]
     heads += power.heads if power else ()
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for kill in matrix:
@@ -81,7 +83,7 @@ def markdown(matrix: Sequence[Kill], power: Power | None = None) -> str:
         measured = "".join(f" {cell} |" for cell in power.cells(kill.defect, kill.database)) if power else ""
         lines.append(
             f"| `{kill.defect}` | {wording.database(kill.database)} | {kill.scenario}, {how} | `{kill.expected}` "
-            f"| {'caught' if kill.caught else '**not caught**'} | {kill.after} | {others} |{measured}"
+            f"| {'caught' if kill.caught else '**not caught**'} | {kill.after} | {others} | {kill.seen_in} |{measured}"
         )
     return "\n".join(lines)
 

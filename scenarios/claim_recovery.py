@@ -16,6 +16,11 @@ from scenarios.claiming import SETUP_SECONDS, complete, enqueue, install
 
 QUIET: Final = "quiet"
 ALL: Final = "all"
+STATEMENT, MOMENT = AIMS = (
+    "statement",
+    "moment",
+)  # how harm is aimed: before a statement, or at a random moment in an operation
+MOMENT_SECONDS: Final = 0.002  # after it was first seen in one, at most
 HUNG_SECONDS: Final = 60.0  # that a worker may take to end, once it is told
 LONGEST_LEASE_SECONDS: Final = 5.0  # that is waited for; `contend explore claim-recovery` moves the clock instead
 BEATS_A_LEASE: Final = 5
@@ -134,7 +139,8 @@ def befall(
         )
     victims = rng.sample([worker for worker in alive if worker not in spared], plan.workers)
     stage.say(f"{name}: {', '.join(victims)}")
-    with stage.strike(name, victims, inside=plan.inside):
+    moment = MOMENT_SECONDS if stage.load.options["aim"] == MOMENT else None
+    with stage.strike(name, victims, inside=plan.inside, within_seconds=moment):
         if plan.until_handed_on:
             stage.handed_on(victims[0], within=AWAY_LEASES * tick)
         time.sleep(plan.seconds)
@@ -160,11 +166,13 @@ def planned(asked: str) -> list[str]:
 def check(load: Load) -> str | None:
     """What is wrong with a load, or None. Raises `UsageError` for faults there are not."""
     planned(load.options["faults"])
+    if load.options["aim"] not in AIMS:
+        return f"aim is {load.options['aim']!r}; expected {' or '.join(AIMS)}"
     return "of two workers one may be away and another dead: give at least 3" if load.workers < 3 else None
 
 
 FENCELESS: Final = "defect:unfenced-completion"
-OPTIONS: Final[Mapping[str, Any]] = {"lease_seconds": 1.0, "faults": ALL}
+OPTIONS: Final[Mapping[str, Any]] = {"lease_seconds": 1.0, "faults": ALL, "aim": STATEMENT}
 CLAIM_RECOVERY = Scenario(
     name="claim-recovery",
     claim="What a worker held that died, slept or lost its connection is done by another, and by no two at once.",

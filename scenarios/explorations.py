@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -15,6 +15,7 @@ from harness.protocols import JobId, Promise
 from harness.scenario import Cast, Client, Load, Part, Program, Scenario, Stage, lease_of
 from scenarios import programs
 from scenarios.atomic_submit import ATOMIC_SUBMIT, submit, try_to_submit
+from scenarios.bulk_delete import BULK_DELETE
 from scenarios.claim_race import CLAIM_RACE
 from scenarios.claiming import SETUP_SECONDS, claim_few, enqueue, install, must
 from scenarios.cleanup_churn import CLEANUP_CHURN
@@ -51,6 +52,18 @@ def claim_then_look(client: Client, batch: int) -> Iterator[None]:
     client.status_all()
     if reply.handles:
         client.complete(reply.handles)
+
+
+def enqueue_alike(client: Client) -> None:
+    """Enqueue one job, the same as everybody else does, with a key for who adds such a job once."""
+    client.enqueue([{"payload": {"key": "alike"}, "priority": 0, "tag": TAG, "run": None}])
+
+
+def enqueue_and_delete(client: Client, times: int) -> None:
+    """Enqueue a job and delete it so many times, as who was not told that it is gone."""
+    reply = client.enqueue([{"payload": "deleted" if times else "kept", "priority": 0, "tag": TAG, "run": None}])
+    for _ in range(times if reply.handles else 0):
+        client.delete_many("jobs", [handle.job for handle in reply.handles])
 
 
 def clean(client: Client) -> None:
@@ -122,6 +135,16 @@ def enter(client: Client) -> None:
         client.close()
 
 
+@opens
+def join(client: Client, batch: int) -> None:
+    """Start when others are at work; claim, complete, and let go of the system."""
+    if client.open().outcome == "ok":
+        reply = client.claim(batch)
+        if reply.handles:
+            client.complete(reply.handles)
+        client.close()
+
+
 def drain(client: Client, batch: int, jobs: int) -> None:
     """Claim and complete until nothing is left, or more was handed out than there can be."""
     for _ in range(2 * jobs + 2):
@@ -181,7 +204,8 @@ def over(client: Client, lease_seconds: float, wait: Wait) -> bool:
     with client.ahead(wait.seconds) if wait.moved else nullcontext():
         client.pause(0 if wait.moved else wait.seconds)
         if client.offers("recover"):
-            system.recover()
+            with suppress(Exception):  # if it raises, the schedules will show what that means
+                system.recover()
         again = system.claim("setup", 1)
     system.complete("setup", again or held)
     return bool(again) and not (wait.moved and time.monotonic() - began >= lease_seconds)
@@ -221,6 +245,26 @@ def rescues(stage: Stage, setup: str) -> Cast:
     return [*holders, Part(f"w{last}", rescue, {"batch": batch, "wait": None})], _drained(stage)
 
 
+def enqueues(stage: Stage, setup: str) -> Cast:  # noqa: ARG001  # the queue is empty
+    """Workers enqueue the same job."""
+    each = range(stage.load.workers)
+    return [Part(f"w{n}", enqueue_alike) for n in each], _drained(stage)
+
+
+def deletions(stage: Stage, setup: str) -> Cast:  # noqa: ARG001  # as above
+    """One worker enqueues a job and deletes it twice while the others enqueue."""
+    others = [Part(f"w{n}", enqueue_and_delete, {"times": 0}) for n in range(1, stage.load.workers)]
+    return [Part("w0", enqueue_and_delete, {"times": 2}), *others], Part("quiet", look_at_all)
+
+
+def late_starts(stage: Stage, setup: str) -> Cast:
+    """Workers claim, show a sign of life and complete, and the last starts meanwhile and does the same."""
+    fill(stage, setup)
+    batch, last = stage.load.batch, stage.load.workers - 1
+    holders = [Part(f"w{n}", hold, {"batch": batch}) for n in range(last)]
+    return [*holders, Part(f"w{last}", join, {"batch": batch})], _drained(stage)
+
+
 def clean_up(stage: Stage, setup: str) -> Cast:
     """One worker cleans up by tag while the others claim."""
     fill(stage, setup)
@@ -241,6 +285,8 @@ def lease_over(stage: Stage, setup: str) -> Wait | None:
     if seconds is None or stage.promise.semantics == "at-most-once":
         return None
     moved = Wait(seconds + BEYOND_SECONDS, moved=True)
+    if stage.load.options.get("max_attempts") == 1:
+        return moved  # nobody is given a job again, whatever the time
     ends = partial(stage.insist, setup, over, within=SETUP_SECONDS + seconds, phase="setup", lease_seconds=seconds)
     if ends(wait=moved):
         return moved
@@ -366,7 +412,9 @@ QUICK_CLAIMS: Final = {
 # Nothing is written because time has passed, or a thread of the system's own would write.
 PATIENT: Final[Mapping[str, Any]] = {"flush_interval": 3600.0, "max_batch_size": 1_000_000}
 FENCELESS: Final = "defect:unfenced-completion"
+THIEF: Final = "defect:startup-steals"
 STALE: Final = "defect:progress-stale-overwrite"
+TWICE: Final = "defect:unique-check-then-insert"
 PROGRAMS: Final = replace(
     _exploration(
         CLAIM_RACE,
@@ -396,7 +444,42 @@ EXPLORATIONS: Final[dict[str, Scenario]] = {
             invariants=(*PROGRAMS.invariants, "single-owner"),
             claim="What a worker held that died, or was away for longer than its lease, is done by another, and by no two at once.",
         ),
+        replace(
+            _exploration(
+                CLAIM_RACE,
+                late_starts,
+                "every-worker-served",
+                load=Load(workers=2, jobs=2, batch=1),
+                quick={},
+                control={"sqlite": THIEF, "postgres": THIEF},
+                needs=("close",),
+            ),
+            name="late-start",
+            invariants=(*PROGRAMS.invariants, "single-owner"),
+            claim="Who starts while others are at work takes nothing of what they hold.",
+        ),
         _exploration(CLEANUP_CHURN, clean_up, "delete-one-transaction", "submit-atomic", quick={}),
+        replace(
+            _exploration(
+                CLAIM_RACE,
+                enqueues,
+                "every-worker-served",
+                quick={},
+                control={"sqlite": TWICE, "postgres": TWICE},
+            ),
+            name="enqueue-race",
+            claim="However many enqueue a job at once, or again, every job that is handed out has an id that an enqueue returned.",
+            sampled=True,
+        ),
+        _exploration(
+            BULK_DELETE,
+            deletions,
+            "delete-one-transaction",
+            "delete-spares-running",
+            "statement-budget",
+            quick={},
+            control={"sqlite": "defect:rowid-reuse", "postgres": "defect:id-watermark-delete"},
+        ),
         _exploration(ATOMIC_SUBMIT, submits, "statement-budget", quick={}),
         _exploration(
             PROGRESS_UPDATES,

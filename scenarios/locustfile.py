@@ -6,6 +6,8 @@ database and judge the history, and runs the users itself: with Locust's own scr
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import ctypes
 import itertools
 import json
@@ -13,7 +15,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from argparse import ArgumentParser
@@ -36,6 +37,7 @@ from harness.recorder import RecordedSystem, Recorder, build_system
 from harness.runners import apart
 from harness.runners.load import FINISHED, FOLDER, ORDER, Clockwork, Order
 from harness.scenario import Reply
+from harness.scratch import scratch
 from scenarios import scanning
 from scenarios.claiming import POLL_SECONDS, complete
 from scenarios.cleanup_churn import TAGS, WORK_SECONDS
@@ -92,10 +94,10 @@ class Crew:
         """Give a user its client, with a name no other user of this run has. Raises what building the system raises."""
         order = self.order
 
-        def build() -> Any:
-            return build_system(order.source.load(), order.url, order.options)
-
         def recorded(name: str, role: str, notice: Callable[[str, int, Reply], None] | None) -> RecordedSystem:
+            def build() -> Any:
+                return build_system(order.source.load(name), order.url, order.options)
+
             recorder = Recorder(order.folder / "events" / f"{name}.ndjson", name, role)
             return RecordedSystem(recorder, name, build, seed=order.seed, notice=notice)
 
@@ -351,6 +353,10 @@ def begin(environment: Environment, runner: Any, **_more: object) -> None:
         _judge_ourselves(environment, runner)
 
 
+_OWN = contextlib.ExitStack()  # what a worker that was started by hand holds: the master has it all, too
+atexit.register(_OWN.close)
+
+
 class Apart:
     """A worker of Locust that has no order: it asks the master, and, on another machine, sends it what its users did."""
 
@@ -373,7 +379,7 @@ class Apart:
             CREW.begin(order, self._runner)
             return
         own = os.environ.get(FOLDER)
-        folder = Path(own) if own else Path(tempfile.mkdtemp(prefix="contend-users-"))
+        folder = Path(own) if own else _OWN.enter_context(scratch("users"))
         for name in ("events", "load", "witness", "pools"):
             (folder / name).mkdir(exist_ok=True)
         self._outbox = apart.Outbox(folder / "events")

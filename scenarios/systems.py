@@ -1,19 +1,22 @@
-"""Every system we know by name, and how to find one we do not: `package.module:Class` or `path/to/file.py:Class`."""
+"""Every system we know by name, and how to find one we do not: `package.module:Class`, `path/to/file.py:Class` or `exec:command`."""
 
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import SystemUnusable, UnknownName
+from harness import databases
+from harness.command import METHODS, PREFIX, words_of
+from harness.errors import ProtocolBroken, SystemUnusable, UnknownName
 from harness.processes import Source, examine, promise_of
 from harness.protocols import Promise
 from harness.run import Subject
+from harness.scratch import scratch
 from reference_impl.defects import DEFECTS
 from reference_impl.strategies import STRATEGIES
+from scenarios.zoo import COLLECTION
 
 
 def source_of(system: type[Any], shown: str) -> Source:
@@ -25,12 +28,17 @@ def _builtin() -> dict[str, dict[str, Subject]]:
     """Name → database → subject, for all that ships with us."""
     rows = [
         *(
-            (f"reference:{s.name}", s.systems, s.about, s.caught_by, s.story, s.at_level, "race")
+            (f"reference:{s.name}", s.systems, s.about, s.caught_by, s.story, s.at_level, "race", "")
             for s in STRATEGIES.values()
         ),
         *(
-            (f"defect:{d.name}", d.systems, tuple(d.caught_by), d.caught_by, d.bug, {}, d.certain)
+            (f"defect:{d.name}", d.systems, tuple(d.caught_by), d.caught_by, d.bug, {}, d.certain, d.seen_in)
             for d in DEFECTS.values()
+        ),
+        *(
+            (f"reference:{d.name}", d.right, (COLLECTION,), {}, f"Right where this is not: {d.bug}", {}, "race", "")
+            for d in DEFECTS.values()
+            if d.right
         ),
     ]
     return {
@@ -45,26 +53,30 @@ def _builtin() -> dict[str, dict[str, Subject]]:
                 at_level={f"{database}-{level}": {"claim-race": by} for level, by in at_level.items()},
                 story=story,
                 certain=certain,
+                seen_in=seen_in,
             )
             for database, system in classes.items()
         }
-        for name, classes, about, caught_by, story, at_level, certain in rows
+        for name, classes, about, caught_by, story, at_level, certain, seen_in in rows
     }
 
 
 BUILTIN: dict[str, dict[str, Subject]] = _builtin()
 
 
-def find(name: str) -> Mapping[str, Subject]:
+def find(name: str, asked: Sequence[str] = ("sqlite", "postgres")) -> Mapping[str, Subject]:
     """The subject of that name for each database it runs on.
 
-    A class of the user's is loaded once in a process of its own to see what it offers. Raises `UnknownName`, `SystemUnusable`.
+    A class of the user's is loaded once in a process of its own to see what it offers. A command is asked what it offers on each
+    database that is `asked` for, an empty one of its own. Raises `UnknownName`, `SystemUnusable`, of a command `DatabaseUnavailable`.
     """
     if name in BUILTIN:
         return BUILTIN[name]
+    if name.startswith(PREFIX):
+        return _ask_command(name, asked)
     where, colon, what = name.rpartition(":")
     if name.startswith(("reference:", "defect:")) or not colon or not what.replace(".", "_").isidentifier():
-        raise UnknownName("system", name, [*BUILTIN, "package.module:Class", "path/to/file.py:Class"])
+        raise UnknownName("system", name, [*BUILTIN, "package.module:Class", "path/to/file.py:Class", "exec:COMMAND"])
     if where.endswith(".py") or "/" in where:
         path = Path(where).resolve()
         if not path.is_file():
@@ -74,9 +86,32 @@ def find(name: str) -> Mapping[str, Subject]:
         source = Source("file", str(path), what, name)
     else:
         source = Source("module", where, what, name)
-    with tempfile.TemporaryDirectory(prefix="contend-examine-") as folder:
-        promise = examine(source, Path(folder))
+    with scratch("examine") as folder:
+        promise = examine(source, folder)
     return {database: Subject(name, source, promise) for database in promise.databases}
+
+
+def _ask_command(name: str, asked: Sequence[str]) -> dict[str, Subject]:
+    """What a command says in the answer to its hello, for each engine; one that does not run on an engine is not asked there.
+
+    One that answers otherwise than it must promises everything: the run will meet the same, and say so, with its bundle kept.
+    """
+    command = name.removeprefix(PREFIX)
+    words_of(command, "")
+    source = Source("command", command, str(Path.cwd()), name)
+    found: dict[str, Subject] = {}
+    for spec in asked:
+        engine = databases.choose(spec)
+        if engine.name in found or any(engine.name not in subject.promise.databases for subject in found.values()):
+            continue
+        with scratch("examine") as folder, engine.serve() as server:
+            try:
+                with server.fresh() as url:
+                    promise = examine(source, folder, url=url)
+            except ProtocolBroken:
+                promise = Promise(capabilities=tuple(METHODS))
+        found[engine.name] = Subject(name, source, promise)
+    return {engine: subject for engine, subject in found.items() if engine in subject.promise.databases}
 
 
 def catalogue_order() -> dict[str, dict[str, Subject]]:

@@ -358,4 +358,4 @@ def test_tables_that_cannot_be_written_are_an_error_of_the_file_system(tmp_path:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'history'}\n"), done.stderr
     assert not list((tmp_path / "history").iterdir())
-    assert not list(tmp_path.glob(".merging-*"))
+    assert not list(tmp_path.glob("contend-merging-*"))

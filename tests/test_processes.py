@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -80,6 +81,27 @@ def tick(client: Any, path: str) -> None:
 
 def word(client: Any) -> str:
     return os.environ["CONTEND_TEST_WORD"]
+
+
+def leave_a_daemon(client: Any, path: str) -> None:
+    """Have a grandchild in a session of its own that nothing of ours knows."""
+    if os.fork() == 0:
+        os.setsid()
+        daemon = os.fork()
+        if daemon:
+            Path(path).with_suffix(".part").write_text(str(daemon))
+            Path(path).with_suffix(".part").rename(path)
+            os._exit(0)
+        time.sleep(1000)
+
+
+def write_to_our_pipe(client: Any, words: str) -> None:
+    for link in list(Path("/proc/self/fd").iterdir()):
+        if link.exists() or link.is_symlink():
+            with contextlib.suppress(OSError):
+                if str(link.readlink()).startswith("socket:"):
+                    os.write(int(link.name), bytes.fromhex(words))
+    time.sleep(1000)
 
 
 @opens
@@ -192,6 +214,49 @@ def test_what_a_worker_started_ends_with_it(troupe: Troupe) -> None:
     assert not psutil.pid_exists(child)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody is given the children of the dead")
+def test_a_daemon_that_a_worker_started_ends_with_the_crew_however_the_worker_ends(
+    troupe: Troupe, tmp_path: Path
+) -> None:
+    crew = troupe(2)
+    crew.tell(["w0"], leave_a_daemon, within=20, path=str(tmp_path / "w0"))
+    crew.tell(["w1"], leave_a_daemon, within=20, path=str(tmp_path / "w1"))
+    daemons = [psutil.Process(int(_read(tmp_path / name))) for name in ("w0", "w1")]
+    crew.kill("w1")
+    crew.end(["w0"])
+    other = troupe(1)  # a crew beside it loses nobody
+    (answer,) = other.tell(["w0"], hello, within=20)
+    crew.__exit__()
+    _, alive = psutil.wait_procs(daemons, timeout=10)
+    assert alive == []
+    assert other.tell(["w0"], hello, within=20) == [answer]
+
+
+def _read(path: Path) -> str:
+    until = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("0000000568656c6c6f", "w0 said b'hello' where it was to answer, and was killed"),
+        ("7fffffff68656c6c6f", "w0 said b'hello' where it was to answer"),  # of two billion bytes these are the first
+        ("0000000e7b2276616c7565223a6e756c6c7d", "where it was to answer"),  # an answer to nothing: {"value":null}
+        ("0000010068656c", "did not finish write_to_our_pipe within"),  # the rest of it never comes
+    ],
+)
+def test_what_is_no_answer_is_quoted_and_nobody_waits_for_its_end(troupe: Troupe, words: str, said: str) -> None:
+    crew = troupe(1)
+    crew.tell(["w0"], hello, within=20)
+    (answer,) = crew.tell(["w0"], write_to_our_pipe, within=2, words=words)
+    assert said in answer.problem
+    assert crew.problems == [answer.problem]
+
+
 def test_killing_on_purpose_is_no_problem(troupe: Troupe) -> None:
     crew = troupe()
     crew.tell(["w0", "w1"], hello, within=20)
@@ -260,12 +325,13 @@ def test_processes_die_with_their_coordinator(tmp_path: Path) -> None:
         from pathlib import Path
         from harness.processes import CONTEXT, Birth, Crew, Source
         from harness.scenario import Part
-        from test_processes import Queue, hang, hello
+        from test_processes import Queue, hang, hello, leave_a_daemon
         crew = Crew(Path(sys.argv[1])).__enter__()
         for slot in range(2):
             tally = CONTEXT.RawArray("q", 2)
             crew.start(Birth(f"w{slot}", "worker", Source.of(Queue), "x", {}, crew.folder, None, 1, tally, slot))
         pids = [answer.value[1] for answer in crew.tell(["w0", "w1"], hello, within=20)]
+        crew.tell(["w0"], leave_a_daemon, within=20, path=sys.argv[2])
         crew.begin([Part("w1", hang)])
         print(*pids, flush=True)
         time.sleep(1000)
@@ -273,14 +339,15 @@ def test_processes_die_with_their_coordinator(tmp_path: Path) -> None:
     )
     paths = [str(Path(__file__).parent), *sys.path]
     with subprocess.Popen(
-        [sys.executable, script, tmp_path / "place"],
+        [sys.executable, script, tmp_path / "place", tmp_path / "daemon"],
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
     ) as coordinator:
         assert coordinator.stdout is not None
         workers = [psutil.Process(int(pid)) for pid in coordinator.stdout.readline().split()]
+        workers.append(psutil.Process(int(_read(tmp_path / "daemon"))))
         coordinator.kill()
-    assert len(workers) == 2
+    assert len(workers) == 3
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert alive == []
 

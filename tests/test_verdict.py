@@ -65,6 +65,14 @@ def test_missing_evidence_is_inconclusive_and_says_the_reason_and_the_remedy() -
     assert ruling.reasons == ("Nothing overlapped. Raise --workers.",)
 
 
+def test_what_ended_a_run_is_its_first_reason_as_all_else_may_follow_from_it() -> None:
+    undecidable = Judgement("no-lost-job", "undecidable", "violation", reason="The history has no `claim`.")
+    ended = Evidence("run-carried-through", present=False, reason="w0 died.")
+    absent = Evidence("claims-overlapped", present=False, reason="Nothing overlapped.")
+    reasons = rule([undecidable], [absent, ended]).reasons
+    assert reasons[:3] == ("w0 died.", "no-lost-job undecidable: The history has no `claim`.", "Nothing overlapped.")
+
+
 def test_no_evidence_asked_for_is_no_pass() -> None:
     assert rule([HOLDS], []).verdict == "inconclusive"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from harness.databases.filesystem import file_system_type
@@ -13,6 +12,7 @@ from harness.databases.postgres import Postgres
 from harness.databases.sqlite import Sqlite
 from harness.errors import UnknownName
 from harness.protocols import Database
+from harness.scratch import MEMORY
 
 DATABASES: Final[Mapping[str, Database]] = {
     "sqlite": Sqlite(journal_mode="wal"),
@@ -21,7 +21,6 @@ DATABASES: Final[Mapping[str, Database]] = {
     "postgres-repeatable-read": Postgres(settings={"default_transaction_isolation": "repeatable read"}),
     "postgres-serializable": Postgres(settings={"default_transaction_isolation": "serializable"}),
 }
-MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it, or refused where it is not ours
 # What an exploration may do without: each schedule begins anew, so nothing need outlive the server.
 EXPLORING: Final[Mapping[str, str]] = {"synchronous_commit": "off"}
 URL_SCHEMES: Final = ("postgresql://", "postgres://")
@@ -41,5 +40,5 @@ def for_exploring(engine: Database) -> Database:
     if isinstance(engine, Postgres):
         return replace(engine, settings={**engine.settings, **EXPLORING})
     if isinstance(engine, Sqlite) and file_system_type(MEMORY) == "tmpfs" and os.access(MEMORY, os.W_OK):
-        return replace(engine, folder=MEMORY / f"contend-{os.geteuid()}")
+        return replace(engine, memory=MEMORY)
     return engine

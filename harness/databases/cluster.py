@@ -126,8 +126,15 @@ def _started(binaries: Binaries, space: Workspace, user: pwd.struct_passwd | Non
         (data / "pg_ident.conf").write_text(f'owner "{pwd.getpwuid(os.geteuid()).pw_name}" {ROLE}\n', encoding="utf-8")
         cluster = Cluster(programs, data, _socket_folder(run.folder, user), _free_port(), secrets.token_urlsafe(24))
         kept_by = _start_keeper(cluster, run, user)
-    except BaseException:
+    except BaseException as error:
         keeper.remove(run.folder)
+        if isinstance(error, OSError):
+            # Of many files that could not be copied each has its reason; the first is enough.
+            why = error.args[0][0][2] if isinstance(error, shutil.Error) else error
+            raise DatabaseUnavailable(
+                f"A Postgres of our own cannot be made in {space.root}: {why}. See that there is room for 100 MiB, "
+                "or give a server with `--database postgresql://…`."
+            ) from error
         raise
     finally:
         os.close(run.lock)  # the keeper has its own copy

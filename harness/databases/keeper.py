@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,10 @@ def _wake(pid: int) -> None:
 def remove(folder: Path) -> None:
     """Remove a run's folder and its socket folder, where that lies elsewhere; what is already gone is no matter.
 
-    Backends that outlive their postmaster for a moment may still write, so it is tried again for up to 5 seconds.
+    A postmaster that was killed leaves its shared memory besides. Backends that outlive it for a moment may still write, so it is tried
+    again for up to 5 seconds.
     """
+    _remove_segment(folder / "data")
     if (folder / "small").is_mount():  # of the fault `fill-disk`, where a run ended without healing it
         with contextlib.suppress(OSError):
             subprocess.run(["umount", "-l", str(folder / "small")], capture_output=True, check=False)  # noqa: S607  # root's own PATH
@@ -103,6 +105,39 @@ def remove(folder: Path) -> None:
     limit = time.monotonic() + 5
     while folder.exists() and time.monotonic() < limit:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_segment(data: Path) -> None:
+    """Remove the small System V segment a killed postmaster leaves as its interlock, if its data folder tells of one.
+
+    It notes key and id in its seventh line; the owner must be the folder's, as the note may be forged.
+    """
+    try:
+        note = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[6].split()
+        owner, number = str(data.stat().st_uid), int(note[1])
+    except (OSError, ValueError, IndexError):
+        return
+
+    def attached() -> str | None:
+        """How many processes use it, None where it is gone; a row has key, id, mode, size, two pids, that, user."""
+        with contextlib.suppress(OSError):
+            for row in Path("/proc/sysvipc/shm").read_text(encoding="utf-8").splitlines():
+                columns = row.split()
+                if columns[:2] == note and columns[7] == owner:
+                    return columns[6]
+        return None
+
+    # The last backends leave when they notice that their postmaster is gone.
+    wait_until(lambda: attached() in (None, "0"), seconds=5)
+    if attached() == "0":
+        ctypes.CDLL(None).shmctl(number, 0, None)  # 0 is IPC_RMID
+
+
+def wait_until(true: Callable[[], bool], *, seconds: float) -> None:
+    """Wait for a state, for so long at most."""
+    limit = time.monotonic() + seconds
+    while not true() and time.monotonic() < limit:
+        time.sleep(0.01)
 
 
 def _start(order: dict[str, Any], folder: Path) -> subprocess.Popen[bytes]:

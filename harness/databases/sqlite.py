@@ -18,9 +18,11 @@ from harness.databases.filesystem import file_system_type
 from harness.databases.reaper import reap_abandoned
 from harness.databases.workspace import open_workspace
 from harness.errors import DatabaseUnavailable, RunAbandoned
+from harness.scratch import scratch
 
 JournalMode = Literal["wal", "delete"]
 HOLD_RETRY_SECONDS: Final = 0.0003
+HOLD_SECONDS: Final = 30.0
 FLUSHES: Final = 21
 RESTORE_TRIES: Final = 200
 SEQUENCE: Final = "sqlite_sequence"  # where AUTOINCREMENT keeps its numbers: https://www.sqlite.org/autoinc.html
@@ -34,16 +36,21 @@ class Sqlite:
     """The engine `sqlite`. Files lie in `folder`, by default in the same cache as our Postgres clusters.
 
     WAL is a property of the file, so every connection has it. The rollback journal (`delete`) is what a connection has
-    that asks for nothing: a system that asks for WAL gets it.
+    that asks for nothing: a system that asks for WAL gets it. Files that need not outlive us can be in `memory`, a place without a disk.
     """
 
     journal_mode: JournalMode = "wal"
     folder: Path | None = None
+    memory: Path | None = None
     name: str = field(default="sqlite", init=False)
 
     @contextlib.contextmanager
     def serve(self) -> Iterator[SqliteServer]:
         """Make a private folder for the files, removed on leaving; raises `DatabaseUnavailable` without one."""
+        if self.memory is not None:
+            with scratch("files", self.memory) as folder:
+                yield SqliteServer(folder, self.journal_mode)
+            return
         space = open_workspace(self.folder)
         reap_abandoned(space)
         run = space.claim()
@@ -133,7 +140,9 @@ class SqliteServer:
         """Hold the file's write lock; readers go on, in WAL mode.
 
         Asked for every third of a millisecond: SQLite's own busy handler pauses for up to 100 ms, and others would always be quicker.
+        Raises `RunAbandoned` where somebody else never lets go of it.
         """
+        until = time.monotonic() + HOLD_SECONDS
         with contextlib.closing(sqlite3.connect(_path(url), timeout=0, isolation_level=None)) as connection:
             while not connection.in_transaction:
                 try:
@@ -141,6 +150,10 @@ class SqliteServer:
                 except sqlite3.OperationalError as error:
                     if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                         raise
+                    if time.monotonic() > until:
+                        raise RunAbandoned(
+                            f"The write lock of the SQLite file was not free within {HOLD_SECONDS:g} s: somebody never lets go of it."
+                        ) from None
                     time.sleep(HOLD_RETRY_SECONDS)
             yield
             connection.execute("ROLLBACK")

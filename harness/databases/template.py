@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pwd
@@ -25,6 +26,7 @@ PROGRAM_PARTS: Final = (
     "{package}/.dylibs",
     "{package}.libs",
 )
+STOP_SECONDS: Final = 10.0  # it stops after the step it is at
 INITDB: Final = ("--username", ROLE, "--encoding=UTF8", "--no-locale", "--auth=reject", "--no-sync")
 
 
@@ -68,23 +70,31 @@ def template(programs: Binaries, space: Workspace, run: Run, user: pwd.struct_pa
     if user is not None:
         os.chown(made, user.pw_uid, user.pw_gid)
     command = [str(programs.folder / "initdb"), "--pgdata", str(made), *INITDB]
-    done = subprocess.run(
+    with subprocess.Popen(
         command,
         env=environment(),
         cwd="/",
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
         user=user.pw_uid if user else None,
         group=user.pw_gid if user else None,
         extra_groups=[] if user else None,
         start_new_session=True,
-    )
-    if done.returncode != 0:
+    ) as initdb:
+        try:
+            _, said = initdb.communicate()
+        except BaseException:
+            initdb.terminate()  # killed, the server it has at work would leave its shared memory
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                initdb.communicate(timeout=STOP_SECONDS)
+            initdb.kill()
+            raise
+    if initdb.returncode != 0:
         raise DatabaseUnavailable(
             f"initdb of Postgres {programs.version} ({programs.origin}) failed: "
-            f"{' | '.join(done.stderr.strip().splitlines()[-4:])}. {REMEDY}"
+            f"{' | '.join(said.strip().splitlines()[-4:])}. {REMEDY}"
         )
     # What is kept is ours: no process of the server user can change the clusters to come.
     _own(made, os.geteuid(), os.getegid())

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
 import tempfile
@@ -17,9 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import DatabaseUnavailable
+from harness.scratch import own
 
 # Root's own cache lies under /root, where the unprivileged user its server runs as cannot go.
 ROOT_CACHE: Final = Path("/var/cache")
+LOCK: Final = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,20 @@ class Workspace:
         """Make a new run folder and own it."""
         while True:
             folder = Path(tempfile.mkdtemp(prefix="", dir=self.runs))
-            lock = _lock(folder, wait=True)
+            try:
+                lock = own(folder / LOCK, wait=True)
+            except OSError:
+                folder.rmdir()
+                raise
             if lock is not None:
                 return Run(folder, lock)
 
     def abandoned(self) -> Iterator[Path]:
         """Give every run folder whose owner is dead; each is owned by the caller while it has it."""
         for folder in sorted(self.runs.iterdir()):
-            lock = _lock(folder, wait=False)
+            lock = None
+            with contextlib.suppress(OSError):
+                lock = own(folder / LOCK, wait=False)
             if lock is not None:
                 try:
                     yield folder
@@ -140,24 +147,6 @@ def _distrust(root: Path, *, passed_by_server: bool) -> str | None:
         for parent in (root, *root.resolve().parents):
             if not parent.stat().st_mode & 0o001:
                 return f"the unprivileged server user cannot pass through {parent}"
-    return None
-
-
-def _lock(folder: Path, *, wait: bool) -> int | None:
-    """Own `folder`, or None where somebody else does or has just removed it."""
-    file = folder / "lock"
-    try:
-        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Between opening and locking the folder may have been removed as an abandoned one.
-        if os.path.samestat(os.fstat(lock), file.stat()):
-            return lock
-    except OSError:
-        pass
-    os.close(lock)
     return None
 
 

@@ -1,6 +1,7 @@
--- Claim: The attempt a claim reports is the number of times the job has been claimed.
+-- Claim: The attempt a claim reports is the number of times the job has been claimed, and no job has more than it may have.
 -- Row: a claim whose attempt is lower than the claims certainly before it allow, higher than all claims possibly before it allow
---   (claims of unknown outcome count as possible), not above that of a claim certainly before it, or the same as another's.
+--   (claims of unknown outcome count as possible), not above that of a claim certainly before it, or the same as another's; or that handed
+--   a job out, by its own account or by the claims certainly before it, more often than the run's max_attempts: `allowed`, else null.
 -- Severity: violation
 -- Needs: claim
 -- Requires: attempts
@@ -28,12 +29,15 @@ WITH suspects AS (
 )
 SELECT
     list_sort(list_distinct(list_filter(
-        [c.operation, CASE WHEN c.attempt <= c.before THEN c.before_operation END, c.same_operation], lambda n: n IS NOT NULL
+        [c.operation, CASE WHEN c.attempt <= c.before OR greatest(c.attempt, c.least) > x.max_attempts THEN c.before_operation END, c.same_operation],
+        lambda n: n IS NOT NULL
     ))) AS operations,
     c.job, c.attempt, c.least AS expected_at_least, c.most_seen + coalesce(u.claims, 0) AS expected_at_most, c.process,
+    CASE WHEN greatest(c.attempt, c.least) > x.max_attempts THEN x.max_attempts END AS allowed,
     CASE WHEN r.job IS NOT NULL THEN 'its id was given to more than one job, or may have been' END AS undecided
 FROM counted AS c
+CROSS JOIN context AS x
 ASOF LEFT JOIN unknown AS u ON c.schedule = u.schedule AND c.completed_ns >= u.invoked_ns
 LEFT JOIN reused AS r ON r.schedule = c.schedule AND r.job = c.job
 WHERE c.attempt < c.least OR c.attempt > c.most_seen + coalesce(u.claims, 0)
-    OR c.attempt <= c.before OR c.same_operation IS NOT NULL
+    OR c.attempt <= c.before OR c.same_operation IS NOT NULL OR greatest(c.attempt, c.least) > x.max_attempts

@@ -1,6 +1,7 @@
 -- Claim: What is deleted is exactly what was asked for, of what was there and not running; and exactly that many are said to be.
 -- Row: a delete_many whose count is less than it had to delete or more than it could (a job that ended may be gone by itself, and of what
---   goes on at the same time nobody knows what came first); that was refused; of which half was done, though its process died in it; or a
+--   goes on at the same time nobody knows what came first; who knows a job by its id does not ask for one made later under the same id);
+--   that was refused; of which half was done, though its process died in it; or a
 --   job that the last status still lists, or no longer does, against that.
 -- Severity: violation
 -- Needs: delete_many
@@ -49,26 +50,36 @@ WITH submits AS (
     SELECT h.*, k.thing, k.surely FROM held AS h JOIN kin AS k ON k.schedule = h.schedule AND k.of_thing = h.job
     UNION ALL
     SELECT h.*, p.parent, p.surely FROM held AS h JOIN parents AS p ON p.schedule = h.schedule AND p.thing = h.job AND p.parent IS NOT NULL
-), asked AS (
-    SELECT DISTINCT d.schedule, d.operation, d.outcome, d.invoked_ns, d.completed_ns, h.job AS thing
-    FROM deletions AS d JOIN handles AS h USING (operation) WHERE d.kind = 'delete_many'
+), told AS (  -- when a worker was told of a thing
+    SELECT schedule, split_part(process, '.', 1) AS worker, job AS thing, completed_ns AS known_ns
+    FROM handles WHERE kind NOT IN ('delete_many', 'scan', 'report_progress', 'read_progress') AND outcome = 'ok' AND accepted
+), asked AS (  -- a thing that was made after the worker was last told of this id is none it asks for; null: nobody knows by whom it was told
+    SELECT d.*, t.known_ns
+    FROM (
+        SELECT DISTINCT
+            d.schedule, d.operation, split_part(d.process, '.', 1) AS worker, d.outcome, d.invoked_ns, d.completed_ns, h.job AS thing
+        FROM deletions AS d JOIN handles AS h USING (operation) WHERE d.kind = 'delete_many'
+    ) AS d
+    ASOF LEFT JOIN told AS t ON t.schedule = d.schedule AND t.worker = d.worker AND t.thing = d.thing AND d.invoked_ns >= t.known_ns
 ), spared AS (  -- of what was asked: what was running, perhaps or surely
     SELECT a.operation, a.thing, bool_or(b.surely AND b.from_ns <= a.invoked_ns AND b.until_ns >= a.completed_ns) AS surely
     FROM asked AS a
     JOIN busy AS b ON b.schedule = a.schedule AND b.thing = a.thing AND b.asked_ns <= a.completed_ns AND b.freed_ns >= a.invoked_ns
     GROUP BY a.operation, a.thing
 ), takers AS (  -- of a thing, perhaps or surely
-    SELECT k.schedule, k.thing, a.operation, a.invoked_ns, a.completed_ns, a.outcome = 'ok' AND k.surely AND s.thing IS NULL AS surely
+    SELECT
+        k.schedule, k.thing, a.operation, a.invoked_ns, a.completed_ns, a.outcome = 'ok' AND k.surely AND s.thing IS NULL AS surely,
+        CASE WHEN k.thing = k.of_thing THEN a.known_ns END AS known_ns
     FROM asked AS a
     JOIN kin AS k ON k.schedule = a.schedule AND k.of_thing = a.thing
     LEFT JOIN spared AS s ON s.operation = a.operation AND s.thing = a.thing
     WHERE a.outcome <> 'fail' AND NOT coalesce(s.surely, false)
     UNION ALL
-    SELECT m.schedule, m.thing, d.operation, d.invoked_ns, d.completed_ns, false
+    SELECT m.schedule, m.thing, d.operation, d.invoked_ns, d.completed_ns, false, NULL
     FROM deletions AS d JOIN (SELECT DISTINCT schedule, thing FROM made) AS m USING (schedule)
     WHERE d.kind <> 'delete_many' AND d.outcome <> 'fail'
     UNION ALL
-    SELECT k.schedule, k.thing, e.operation, e.invoked_ns, e.completed_ns, false
+    SELECT k.schedule, k.thing, e.operation, e.invoked_ns, e.completed_ns, false, NULL
     FROM (
         SELECT schedule, job, operation, invoked_ns, completed_ns FROM ends
         UNION ALL
@@ -81,12 +92,12 @@ WITH submits AS (
 ), listed AS (
     SELECT h.schedule, h.job AS thing FROM handles AS h JOIN status AS s USING (operation)
 ), looks AS (  -- when it matters what was there: in a deletion; in the last status; and in all that time, after an unfinished deletion
-    SELECT schedule, operation, 'count' AS why, thing, thing AS by_thing, invoked_ns, completed_ns FROM asked WHERE outcome = 'ok'
+    SELECT schedule, operation, 'count' AS why, thing, thing AS by_thing, invoked_ns, completed_ns, known_ns FROM asked WHERE outcome = 'ok'
     UNION ALL
-    SELECT schedule, s.operation, 'status', m.thing, m.thing, s.invoked_ns, s.completed_ns
+    SELECT schedule, s.operation, 'status', m.thing, m.thing, s.invoked_ns, s.completed_ns, NULL
     FROM status AS s JOIN (SELECT DISTINCT schedule, thing FROM made WHERE NOT starts_with(thing, '{')) AS m USING (schedule)
     UNION ALL
-    SELECT a.schedule, a.operation, 'half', k.thing, a.thing, a.invoked_ns, s.completed_ns
+    SELECT a.schedule, a.operation, 'half', k.thing, a.thing, a.invoked_ns, s.completed_ns, NULL
     FROM asked AS a
     JOIN kin AS k ON k.schedule = a.schedule AND k.of_thing = a.thing AND k.surely AND NOT starts_with(k.thing, '{')
     JOIN status AS s ON s.schedule = a.schedule AND s.invoked_ns >= a.invoked_ns
@@ -95,9 +106,11 @@ WITH submits AS (
     SELECT
         l.schedule, l.operation, l.why, l.thing, l.by_thing,
         m.made_ns <= l.invoked_ns AND count(t.operation) FILTER (t.completed_ns >= m.asked_ns AND t.invoked_ns <= l.completed_ns) = 0 AS surely,
-        count(t.operation) FILTER (t.surely AND t.invoked_ns >= m.made_ns AND t.completed_ns <= l.invoked_ns) = 0 AS perhaps
+        count(t.operation) FILTER (
+            t.surely AND coalesce(m.asked_ns <= t.known_ns, true) AND t.invoked_ns >= m.made_ns AND t.completed_ns <= l.invoked_ns
+        ) = 0 AS perhaps
     FROM looks AS l
-    JOIN made AS m ON m.schedule = l.schedule AND m.thing = l.thing AND m.asked_ns <= l.completed_ns
+    JOIN made AS m ON m.schedule = l.schedule AND m.thing = l.thing AND m.asked_ns <= coalesce(l.known_ns, l.completed_ns)
     LEFT JOIN takers AS t ON t.schedule = l.schedule AND t.thing = l.thing AND t.operation <> l.operation
     GROUP BY l.schedule, l.operation, l.why, l.thing, l.by_thing, l.invoked_ns, l.completed_ns, m.asked_ns, m.made_ns, m.parent
 ), there AS (

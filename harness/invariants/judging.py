@@ -17,7 +17,6 @@ import glob
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -29,6 +28,7 @@ import duckdb
 from harness.errors import BundleUnreadable, ContendError, InvariantBroken, UnknownName, UsageError
 from harness.history import CONTEXT
 from harness.merging import open_tables
+from harness.scratch import scratch
 from harness.verdict import Finding, InvariantState, Judgement, Severity
 
 NAMES: Final[tuple[str, ...]] = (
@@ -130,8 +130,8 @@ def judge(
             f"The context of a history has exactly the keys {', '.join(CONTEXT)}; missing or unknown: {odd}."
         )
     with (
-        tempfile.TemporaryDirectory(prefix="contend-judging-") as scratch,
-        duckdb.connect(config={"temp_directory": scratch}) as connection,
+        scratch("judging") as spilled,
+        duckdb.connect(config={"temp_directory": str(spilled)}) as connection,
     ):
         _open(connection, folder / "history", context)
         history = _History(connection, sampled=sampled)

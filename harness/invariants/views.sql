@@ -245,6 +245,9 @@ SELECT 'witness', witness <> 'none', 'the run had no witness' FROM context
 UNION ALL
 SELECT 'interval', flush_interval_ns IS NOT NULL, 'the run had no flush_interval, so nobody said how soon a change must show' FROM context
 UNION ALL
+SELECT 'no-limit', most_running IS NULL, 'no more than ' || most_running || ' jobs may be running at once, so a claim may rightly be empty'
+FROM context
+UNION ALL
 SELECT 'held-jobs', semantics <> 'at-most-once', 'the system promises at-most-once delivery, so a job may be gone once it is handed out'
 FROM context
 UNION ALL

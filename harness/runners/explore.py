@@ -48,6 +48,7 @@ MOST_FILES: Final = 1024  # that select(2) knows
 RACE_SECONDS: Final = 60.0  # within which workers that were let loose have ended
 SAY_SECONDS: Final = 5.0  # between two lines on how far races have come
 TOGETHER_NS: Final = 1_000_000  # from telling workers until they begin, so that each has been told by then
+SERVE_SECONDS: Final = 0.05  # between two looks whether those that were let go have ended
 REPLACE_SECONDS: Final = 30.0  # within which a process that was killed has been started anew
 KILLED: Final[list[Any]] = ["killed", "info", [], None, ""]  # in the place of a worker's answers
 SAID: Final[Mapping[Crash, str]] = {
@@ -225,14 +226,34 @@ class Workers:
         return gone[0] if gone else None
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        for line in (*(worker.line for worker in self._all), self._quiet):
+            line.close()  # they end, unless they have already been let go
+        self._selector.close()
+
+    @contextlib.contextmanager
+    def let_go(self) -> Iterator[None]:
+        """Have them leave their programs. While the context lasts they reach their database as they like, to close what they opened."""
         for worker in self._all:
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(worker.line)
             with contextlib.suppress(OSError):  # it died
                 worker.line.say(None)
-            worker.line.close()
         with contextlib.suppress(OSError):
             self._quiet.say(None)
-        self._quiet.close()
-        self._selector.close()
+        over = threading.Event()
+
+        def serve() -> None:
+            while not over.is_set():
+                for key, _ in self._selector.select(SERVE_SECONDS):
+                    key.data()
+
+        server = threading.Thread(target=serve, name="gate", daemon=True)
+        server.start()
+        try:
+            yield
+        finally:
+            over.set()
+            server.join()
 
     # What the gate tells.
 
@@ -681,12 +702,12 @@ class Workers:
 
     def _tend(self, told: Mapping[str, Any]) -> Any:
         """Have the quiet process, held by nobody, claim and complete what is left, or do what comes before; give its answers."""
-        self._quiet.say(told)
         try:
+            self._quiet.say(told)
             answer = self._quiet.hear(DRAIN_SECONDS)
         except TimeoutError:
             raise RunAbandoned(f"The queue was not drained within {DRAIN_SECONDS:g} s after a schedule.") from None
-        except EOFError:
+        except (EOFError, OSError):
             raise RunAbandoned("The process that drains the queue died. See its log in the bundle.") from None
         if answer["problem"]:
             raise RunAbandoned(f"The queue could not be drained: {answer['problem']}")

@@ -9,7 +9,6 @@ the shrunk example alone stays.
 from __future__ import annotations
 
 import itertools
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from harness.runners.explore import Explorer, repeat
 from harness.runners.search import Offer
 from harness.scenario import Example, Programs
+from harness.scratch import scratch
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -256,9 +256,9 @@ class Generator:
     def _judge(self, mark: Mark, only: str = "") -> Mapping[str, Sequence[int]]:
         """Judge what was recorded since: for each invariant that is broken, the schedules that break it."""
         began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="contend-excerpt-") as scratch:
-            mark.excerpt(Path(scratch))
-            broken = self.explorer.look(Path(scratch), only)
+        with scratch("excerpt") as folder:
+            mark.excerpt(folder)
+            broken = self.explorer.look(folder, only)
         self.explorer.found.looking_seconds += time.monotonic() - began
         return broken
 
@@ -278,8 +278,8 @@ def _made_up(examples: SearchStrategy[Example], seed: int, size: int) -> list[Ex
     )
     found: dict[Example, None] = {}
     collect = hypothesis.seed(seed)(quietly(hypothesis.given(examples)(lambda example: found.update({example: None}))))
-    with tempfile.TemporaryDirectory(prefix="contend-hypothesis-") as home:
-        set_hypothesis_home_dir(home)  # it would keep what it learnt in the user's folder
+    with scratch("hypothesis") as home:
+        set_hypothesis_home_dir(str(home))  # it would keep what it learnt in the user's folder
         try:
             collect()
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from harness.scenario import ANY
 
 INSIDE_SECONDS: Final = 30.0  # how long a process may take to come to the operation it is to be harmed in
 LOOK_SECONDS: Final = 0.0002  # between two looks at what it is doing
+_INSIDE: Final = {"fill-disk": ("sqlite",), "skew-clock": ("sqlite", "postgres")}  # done by levers, on these databases
 _WITHOUT_BRAKE: Final = 20  # operations that were met while a brake was on, and did not stop: there is none
 
 
@@ -103,6 +105,7 @@ class Nemesis:
     faults: Mapping[str, Fault]
     workers: Sequence[str]
     _levers: Mapping[str, Levers]
+    closed: bool = False  # the workers speak for commands: nothing can be changed inside them
     _recorder: Recorder | None = field(default=None, init=False)
     _stopped: Counter[str] = field(default_factory=Counter, init=False)  # how often, by each worker
 
@@ -128,7 +131,19 @@ class Nemesis:
 
     @contextmanager
     def stopped(self, worker: str) -> Iterator[None]:
-        """Keep it stopped (SIGSTOP) while the context lasts, whoever else does."""
+        """Keep it stopped (SIGSTOP) while the context lasts, whoever else does, and the command it speaks for."""
+        with self._kept(worker):
+            try:
+                if self.closed:
+                    signals.tell_group(self.crew.pid(worker), signal.SIGSTOP)
+                yield
+            finally:
+                if self.closed:
+                    signals.tell_group(self.crew.pid(worker), signal.SIGCONT)
+
+    @contextmanager
+    def _kept(self, worker: str) -> Iterator[None]:
+        """As `stopped`, of the process alone: a command may hold a lock, and ends what it was asked, but is not heard."""
         if not self._stopped[worker]:
             signals.stop(self.crew.pid(worker))
         self._stopped[worker] += 1
@@ -143,21 +158,41 @@ class Nemesis:
         """What can be changed inside it."""
         return self._levers[worker]
 
+    @property
+    def _brakeless(self) -> bool:
+        return self.closed and self.network is None
+
     def missing(self, name: str) -> str | None:
         """Why a fault cannot be done here, or None."""
+        if self.closed and self.database in _INSIDE.get(name, ()):
+            return "nothing can be changed inside a command"
         return self.faults[name].missing(self)
 
     @contextmanager
-    def strike(self, name: str, workers: Sequence[str], inside: str | None) -> Iterator[None]:
+    def strike(
+        self, name: str, workers: Sequence[str], inside: str | None, within_seconds: float | None = None
+    ) -> Iterator[None]:
         """Do the harm of that name to these workers, or to everybody's database; on leaving, it is healed.
 
-        With `inside`, each of them is in such an operation when it is struck. Raises `FaultMissed`.
+        With `inside`, each of them is in such an operation when it is struck: before a statement, or with `within_seconds` at a random
+        moment after it was first seen in one, at most so much later. Raises `FaultMissed`.
         """
         fault = self.faults[name]
         harmed = list(workers) if fault.workers else []
         with ExitStack() as healing, contextlib.ExitStack() as braked:
             for worker in workers if inside else ():
-                braked.enter_context(self._held(worker, str(inside)))
+                braked.enter_context(
+                    self._held(worker, str(inside))
+                    if within_seconds is None
+                    else self.met(
+                        worker,
+                        str(inside),
+                        time.monotonic() + INSIDE_SECONDS,
+                        self.rng.uniform(0, within_seconds),
+                    )
+                )
+            if not harmed and any(self._stopped.values()):
+                braked.close()  # by a signal: it may hold the very lock that a harm to the database is to take
             healing.enter_context(self._recorded(fault, harmed))
             healing.enter_context(fault.strike(self, harmed or self.workers))
             braked.close()
@@ -175,7 +210,7 @@ class Nemesis:
         """Hold a worker inside an operation of this kind, before a statement if that can be."""
         ledger, until = Ledger(self.crew.folder / "events"), time.monotonic() + INSIDE_SECONDS
         try:
-            while self._stops(worker, ledger, until):
+            while not self._brakeless and self._stops(worker, ledger, until):
                 if _is_in(ledger.now(worker), inside):
                     yield
                     return
@@ -220,7 +255,7 @@ class Nemesis:
         while time.monotonic() < until:
             if _is_in(self._see_at_work(worker, ledger), inside):
                 time.sleep(after_seconds)
-                with self.stopped(worker):
+                with self._kept(worker):
                     if _is_in(ledger.now(worker), inside):  # it may have gone on meanwhile
                         yield
                         return

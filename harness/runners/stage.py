@@ -295,8 +295,9 @@ class RealStage:
                     recall.end()
                     self.series["exploration"] = [told(explorer.found)]
                     self.crew.problems.extend(doubts(explorer.found, self.series.get("schedules", [])))
-            self.crew.gather([*names, quiet.name], within=BUILD_SECONDS)
-            self.end([*names, quiet.name])
+                with workers.let_go():
+                    self.crew.gather([*names, quiet.name], within=BUILD_SECONDS)
+                    self.end([*names, quiet.name])
 
     def ready(self, names: Sequence[str]) -> None:
         """Build the system in these processes. Raises `SystemUnusable` where it could not be built in any of them."""
@@ -345,6 +346,7 @@ class RealStage:
                 self.faults,
                 workers,
                 self._levers,
+                closed=self.source.kind == "command",
             )
             self.stack.callback(self._nemesis.end)
         return self._nemesis
@@ -358,10 +360,15 @@ class RealStage:
         return self.nemesis.missing(fault)
 
     def strike(
-        self, fault: str, workers: Sequence[str], *, inside: str | None = None
+        self,
+        fault: str,
+        workers: Sequence[str],
+        *,
+        inside: str | None = None,
+        within_seconds: float | None = None,
     ) -> contextlib.AbstractContextManager[None]:
         """Do harm; see `harness.scenario.Stage`."""
-        return self.nemesis.strike(fault, workers, inside)
+        return self.nemesis.strike(fault, workers, inside, within_seconds)
 
     def handed_on(self, name: str, *, within: float) -> bool:
         """Wait until a job that a process holds now is handed to another; whether that came."""

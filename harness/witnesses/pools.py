@@ -37,6 +37,8 @@ from typing import Any, Final, Self
 
 import orjson
 
+from harness.witnesses.statement import append_inside
+
 # Our marks: a pool's number, among its attributes; and (pool, n), in the notes on a connection while it is out.
 _NUMBER: Final = "contend_pool"
 _OUT: Final = "contend_acquisition"
@@ -252,4 +254,4 @@ class _Log:
         return number
 
     def _write(self, line: dict[str, object]) -> None:
-        os.write(self._fd, orjson.dumps({"process": self._process, **line}, option=orjson.OPT_APPEND_NEWLINE))
+        append_inside(self._fd, orjson.dumps({"process": self._process, **line}, option=orjson.OPT_APPEND_NEWLINE))

@@ -87,7 +87,7 @@ class SqliteTrace:
     def enter(self, process: str, folder: Path, levers: Levers | None = None) -> None:
         """Watch every connection this process makes from now on. Entering again goes on under the new name and folder."""
         _WatchedConnection.contend_trace = _Trace(
-            None if self._turnstile else StatementFile(folder, process), self._turnstile, levers
+            None if self._turnstile else StatementFile(folder, process, inside=True), self._turnstile, levers
         )
         sqlite3.connect = sqlite3.dbapi2.connect = _connect  # type: ignore[assignment]  # sqlite3's is overloaded
         if self._turnstile is None:

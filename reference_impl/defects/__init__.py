@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from reference_impl import postgres, sqlite, ways
+from reference_impl.defects.advisory_lock_leak import PostgresAdvisoryLockLeak
 from reference_impl.defects.advisory_lock_stale import PostgresAdvisoryLockStale
 from reference_impl.defects.attempt_miscount import PostgresAttemptMiscount, SqliteAttemptMiscount
 from reference_impl.defects.batch_deadlock import PostgresBatchDeadlock
 from reference_impl.defects.claimed_not_running import PostgresClaimedNotRunning, SqliteClaimedNotRunning
 from reference_impl.defects.clock_skew import PostgresClockSkew, SqliteClockSkew
+from reference_impl.defects.count_then_claim import PostgresCountThenClaim, SqliteCountThenClaim
 from reference_impl.defects.delete_unguarded import PostgresDeleteUnguarded, SqliteDeleteUnguarded
 from reference_impl.defects.fetchone_returning import SqliteFetchoneReturning
 from reference_impl.defects.filter_after_limit import PostgresFilterAfterLimit, SqliteFilterAfterLimit
 from reference_impl.defects.guarded_subquery import PostgresGuardedSubquery, SqliteGuardedSubquery
+from reference_impl.defects.id_watermark_delete import PostgresIdWatermarkDelete
 from reference_impl.defects.immediate_in_name import SqliteImmediateInName
 from reference_impl.defects.loop_delete import PostgresLoopDelete, SqliteLoopDelete
 from reference_impl.defects.no_recovery import PostgresNoRecovery, SqliteNoRecovery
+from reference_impl.defects.one_bad_row import PostgresBadRow, PostgresOneBadRow, SqliteBadRow, SqliteOneBadRow
 from reference_impl.defects.partial_submit import PostgresPartialSubmit, SqlitePartialSubmit
+from reference_impl.defects.poison_uncapped import PostgresPoisonUncapped, SqlitePoisonUncapped
 from reference_impl.defects.pool_hog import PostgresPoolHog, SqlitePoolHog
 from reference_impl.defects.pop_and_delete import PostgresPopAndDelete, SqlitePopAndDelete
 from reference_impl.defects.progress_lost_final import PostgresLostFinal, SqliteLostFinal
@@ -27,17 +32,26 @@ from reference_impl.defects.progress_lost_update import PostgresLostUpdate, Sqli
 from reference_impl.defects.progress_stale_overwrite import PostgresStaleOverwrite, SqliteStaleOverwrite
 from reference_impl.defects.progress_throttled_too_long import PostgresThrottledTooLong, SqliteThrottledTooLong
 from reference_impl.defects.rescue_finished import PostgresRescueFinished, SqliteRescueFinished
+from reference_impl.defects.retry_after_commit import PostgresRetryAfterCommit
 from reference_impl.defects.reused_token import PostgresReusedToken, SqliteReusedToken
+from reference_impl.defects.rowid_reuse import SqliteRowidReuse
 from reference_impl.defects.silent_single_worker import SilentSingleWorker
 from reference_impl.defects.skip_locked_serializable import PostgresSkipLockedSerializable
+from reference_impl.defects.sqlite_text_time import SqliteTextTime
 from reference_impl.defects.stale_candidate import PostgresStaleCandidate
+from reference_impl.defects.startup_steals import PostgresStartupSteals, SqliteStartupSteals
+from reference_impl.defects.starved_heartbeat import PostgresStarvedHeartbeat, SqliteStarvedHeartbeat
 from reference_impl.defects.state_only_fence import PostgresStateOnlyFence, SqliteStateOnlyFence
 from reference_impl.defects.swallowed_busy import SqliteSwallowedBusy
 from reference_impl.defects.too_many_variables import PostgresTooManyVariables, SqliteTooManyVariables
 from reference_impl.defects.torn_status import PostgresTornStatus, SqliteTornStatus
+from reference_impl.defects.transient_as_failure import PostgresTransientAsFailure, SqliteTransientAsFailure
 from reference_impl.defects.unfenced_completion import PostgresUnfencedCompletion, SqliteUnfencedCompletion
+from reference_impl.defects.unique_check_then_insert import PostgresUniqueCheckThenInsert, SqliteUniqueCheckThenInsert
 from reference_impl.defects.unordered_returning import PostgresUnorderedReturning, SqliteUnorderedReturning
 from reference_impl.defects.wrong_clock import PostgresWrongClock, SqliteWrongClock
+from reference_impl.enqueueing import PostgresEnqueueOnce
+from reference_impl.limits import PostgresLimited, SqliteLimited
 from reference_impl.queue import Queue
 
 Certain = Literal["race", "explore", "zoo"]
@@ -48,7 +62,8 @@ class Defect:
     """A broken variant: its class for each database it exists on, the bug, where it was seen, and what must catch it.
 
     `caught_by` has the name of the invariant that must catch it for each scenario that provokes it, the main one first. `certain`: it is
-    caught for certain in every race, in explorations only, or only by what provokes it in the zoo.
+    caught for certain in every race, in explorations only, or only by what provokes it in the zoo. `right` is the right way of doing the
+    same where a defect needs circumstances of its own, which are part of its class.
     """
 
     name: str
@@ -57,6 +72,7 @@ class Defect:
     seen_in: str
     caught_by: Mapping[str, str]
     certain: Certain = "race"
+    right: Mapping[str, type[Queue]] = field(default_factory=dict)
 
 
 def _both(sqlite: type[Queue], postgres: type[Queue]) -> dict[str, type[Queue]]:
@@ -145,6 +161,14 @@ _TABLE: Final = (
         certain="zoo",
     ),
     Defect(
+        "advisory-lock-leak",
+        {"postgres": PostgresAdvisoryLockLeak},
+        bug="A try-lock in WHERE takes more locks than there are rows in the answer.",
+        seen_in="GoodJob#1735, Que#298",
+        caught_by={"claim-race": "no-false-empty"},
+        certain="zoo",
+    ),
+    Defect(
         "advisory-lock-stale",
         {"postgres": PostgresAdvisoryLockStale},
         bug="The lock is taken on a job that is finished already.",
@@ -201,12 +225,45 @@ _TABLE: Final = (
         certain="zoo",
     ),
     Defect(
+        "startup-steals",
+        _both(SqliteStartupSteals, PostgresStartupSteals),
+        bug="Recovery at the start resets the jobs of live peers.",
+        seen_in="persist-queue, GoodJob#90",
+        caught_by={"late-start": "single-owner"},
+        certain="explore",
+    ),
+    Defect(
         "wrong-clock",
         _both(SqliteWrongClock, PostgresWrongClock),
         bug="Stale by when it was claimed, not by its heartbeat.",
         seen_in="procrastinate#1300, celery#5935",
         caught_by={"claim-recovery": "single-owner"},
         certain="zoo",
+    ),
+    Defect(
+        "starved-heartbeat",
+        _both(SqliteStarvedHeartbeat, PostgresStarvedHeartbeat),
+        bug="The heartbeat waits for the connection that is busy with the work.",
+        seen_in="Prefect#21276, pgqueuer#430",
+        caught_by={"claim-recovery": "single-owner"},
+        certain="zoo",
+    ),
+    Defect(
+        "poison-uncapped",
+        _both(SqlitePoisonUncapped, PostgresPoisonUncapped),
+        bug="Recovery without a cap.",
+        seen_in="sidekiq#4633, Cloacina T-0926",
+        caught_by={"claim-recovery": "attempts-counted"},
+        certain="zoo",
+    ),
+    Defect(
+        "one-bad-row",
+        _both(SqliteOneBadRow, PostgresOneBadRow),
+        bug="One row aborts the whole sweep.",
+        seen_in="awa#388, River#1318",
+        caught_by={"claim-race": "no-lost-job"},
+        certain="zoo",
+        right=_both(SqliteBadRow, PostgresBadRow),
     ),
     Defect(
         "pop-and-delete",
@@ -221,6 +278,14 @@ _TABLE: Final = (
         _both(SqliteAttemptMiscount, PostgresAttemptMiscount),
         bug="Attempts are not the executions begun.",
         seen_in="pg-boss, Oban#652",
+        caught_by={"claim-recovery": "attempts-counted"},
+        certain="zoo",
+    ),
+    Defect(
+        "transient-as-failure",
+        _both(SqliteTransientAsFailure, PostgresTransientAsFailure),
+        bug="A lock or serialization error met while claiming is recorded as a failure of the job.",
+        seen_in="laravel#59199",
         caught_by={"claim-recovery": "attempts-counted"},
         certain="zoo",
     ),
@@ -323,6 +388,56 @@ _TABLE: Final = (
         bug="Completes what is running, though it is the successor's attempt.",
         seen_in="River, pg-boss (by reading)",
         caught_by={"claim-recovery": "fenced-completion"},
+        certain="zoo",
+    ),
+    Defect(
+        "retry-after-commit",
+        {"postgres": PostgresRetryAfterCommit},
+        bug="What was committed before its answer was lost is done again.",
+        seen_in="murmur#122",
+        caught_by={"enqueue-race": "no-phantom-claim"},
+        certain="zoo",
+    ),
+    Defect(
+        "unique-check-then-insert",
+        _both(SqliteUniqueCheckThenInsert, PostgresUniqueCheckThenInsert),
+        bug="Looks whether a job is there before it adds it: two add it.",
+        seen_in="django-q#231, River#619",
+        caught_by={"enqueue-race": "no-phantom-claim"},
+        certain="zoo",
+    ),
+    Defect(
+        "id-watermark-delete",
+        {"postgres": PostgresIdWatermarkDelete},
+        bug="Deletes up to an id, and with the others what was committed late.",
+        seen_in="brandur/sorg#159",
+        caught_by={"bulk-delete": "delete-exact"},
+        certain="zoo",
+        right={"postgres": PostgresEnqueueOnce},
+    ),
+    Defect(
+        "rowid-reuse",
+        {"sqlite": SqliteRowidReuse},
+        bug="An id is given again, and a late delete hits the new job.",
+        seen_in="huey, deltachat-core#641",
+        caught_by={"bulk-delete": "delete-exact"},
+        certain="zoo",
+    ),
+    Defect(
+        "count-then-claim",
+        _both(SqliteCountThenClaim, PostgresCountThenClaim),
+        bug="Counts what is running, then claims: more are running than may be.",
+        seen_in="pgqueuer#761",
+        caught_by={"claim-race": "batch-limit"},
+        certain="zoo",
+        right=_both(SqliteLimited, PostgresLimited),
+    ),
+    Defect(
+        "sqlite-text-time",
+        {"sqlite": SqliteTextTime},
+        bug="Times of two formats are compared as text.",
+        seen_in="Oban#1391",
+        caught_by={"claim-race": "no-false-empty"},
         certain="zoo",
     ),
     Defect(

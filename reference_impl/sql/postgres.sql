@@ -553,6 +553,94 @@ UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL WHERE id = %(job)
 UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL, attempt = attempt - 1
 WHERE status = 'running' AND due_at <= now()
 
+-- name: add_key
+-- What a job is known by to those who enqueue it.
+ALTER TABLE jobs ADD COLUMN key text
+
+-- name: make_keys_unique
+-- One job to a key.
+CREATE UNIQUE INDEX jobs_of_key ON jobs (key)
+
+-- name: enqueue_keyed
+-- As enqueue, each with the key of the same place in a JSON array of keys, but for those whose key the index refuses; the key with the id.
+-- Waits for whoever is adding one with the same key, and adds it where that was undone.
+INSERT INTO jobs (payload, priority, tag, run, key)
+SELECT payload, priority, tag, run, key
+FROM ROWS FROM (
+  json_to_recordset(%(jobs)s::json) AS (payload text, priority integer, tag text, run bigint),
+  json_array_elements_text(%(keys)s::json)
+) WITH ORDINALITY AS job (payload, priority, tag, run, key, position)
+ORDER BY position
+ON CONFLICT DO NOTHING
+RETURNING id, key
+
+-- name: find_by_key
+-- Those of a JSON array of keys that there is a job of, each with its oldest.
+SELECT key, min(id) FROM jobs WHERE key IN (SELECT json_array_elements_text(%(keys)s::json)) GROUP BY key
+
+-- name: lock_queue
+-- The queue's own row, locked until the transaction ends.
+SELECT id FROM identity FOR UPDATE
+
+-- name: count_running
+-- How many jobs are running; of use to who claims only while nobody else does.
+SELECT count(*) FROM jobs WHERE status = 'running'
+
+-- name: find_others_up_to
+-- The jobs up to the last of an array of ids that are not in it, as of now.
+SELECT id FROM jobs
+WHERE id <= (SELECT max(id) FROM unnest(%(ids)s::bigint[]) AS asked (id)) AND id <> ALL (%(ids)s::bigint[])
+LIMIT 1
+
+-- name: delete_jobs_up_to
+-- WRONG after a look of its own: ids are not committed in their order.
+DELETE FROM jobs WHERE id <= %(last)s::bigint AND status <> 'running'
+
+-- name: take_trying_locks
+-- WRONG: WHERE is asked of every ready job, as no index has this order, and so each of them is locked for the session; LIMIT comes after.
+WITH candidate AS (
+  SELECT id FROM jobs WHERE status = 'ready' AND pg_try_advisory_lock(id) ORDER BY -priority, id LIMIT %(limit)s::bigint
+)
+UPDATE jobs SET
+  status = 'running', worker = %(worker)s, token = token + 1, attempt = attempt + 1,
+  due_at = clock_timestamp() + %(lease)s::interval, progress = NULL
+FROM candidate
+WHERE jobs.id = candidate.id AND jobs.status = 'ready'
+RETURNING jobs.priority, jobs.id, jobs.token, jobs.attempt
+
+-- name: unlock
+-- Let go of the session's locks of the jobs of a JSON array of ids.
+SELECT pg_advisory_unlock(job::bigint) FROM json_array_elements_text(%(jobs)s::json) AS wanted (job)
+
+-- name: find_jobs_table
+-- A row where the queue is installed.
+SELECT 1 WHERE to_regclass('jobs') IS NOT NULL
+
+-- name: make_all_ready
+-- WRONG while anybody is at work: makes every running job ready.
+UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL WHERE status = 'running'
+
+-- name: leave_bad_row
+-- Two jobs that are to be there once: the first cannot leave the state it is in.
+INSERT INTO jobs (payload, priority, tag, status, due_at)
+VALUES ('null', 0, 'once', 'running', 'epoch'), ('null', 0, 'once', 'done', NULL)
+
+-- name: refuse_bad_row
+-- Of the jobs of this tag there is one at most that is not running.
+CREATE UNIQUE INDEX jobs_once ON jobs (tag) WHERE tag = 'once' AND status <> 'running'
+
+-- name: make_tally
+-- How many jobs were claimed, in one row.
+CREATE TABLE tally AS SELECT 0::bigint AS claimed
+
+-- name: raise_tally
+-- Count claimed jobs; waits for whoever counts at the same time.
+UPDATE tally SET claimed = claimed + %(jobs)s::bigint
+
+-- name: charge_attempt
+-- WRONG of jobs that nobody has begun: counts an attempt that failed for each ready job of an array of ids.
+UPDATE jobs SET attempt = attempt + 1, reason = 'failed in attempt ' || attempt + 1 WHERE id = ANY (%(jobs)s::bigint[]) AND status = 'ready'
+
 -- name: sweep_by_own_clock
 -- WRONG: makes ready what is due by the clock of whoever asks, %(now)s in seconds since 1970.
 UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL

@@ -364,6 +364,83 @@ UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL WHERE id = :job
 UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL, attempt = attempt - 1
 WHERE status = 'running' AND due_at <= julianday('now')
 
+-- name: add_key
+-- What a job is known by to those who enqueue it.
+ALTER TABLE jobs ADD COLUMN key TEXT
+
+-- name: make_keys_unique
+-- One job to a key.
+CREATE UNIQUE INDEX jobs_of_key ON jobs (key)
+
+-- name: enqueue_keyed
+-- As enqueue, each with the key of the same place in a JSON array of keys, but for those whose key the index refuses; the key with the id.
+INSERT INTO jobs (payload, priority, tag, run, key)
+SELECT
+  json_extract(value, '$.payload'),
+  json_extract(value, '$.priority'),
+  json_extract(value, '$.tag'),
+  json_extract(value, '$.run'),
+  json_extract(:keys, '$[' || key || ']')
+FROM json_each(:jobs)
+WHERE true
+ORDER BY key
+ON CONFLICT DO NOTHING
+RETURNING id, key
+
+-- name: find_by_key
+-- Those of a JSON array of keys that there is a job of, each with its oldest.
+SELECT key, min(id) FROM jobs WHERE key IN (SELECT value FROM json_each(:keys)) GROUP BY key
+
+-- name: count_running
+-- How many jobs are running; of use to who claims only while nobody else does.
+SELECT count(*) FROM jobs WHERE status = 'running'
+
+-- name: add_run_at
+-- When a job is due, as text.
+ALTER TABLE jobs ADD COLUMN run_at TEXT
+
+-- name: enqueue_at
+-- As enqueue, with a time.
+INSERT INTO jobs (payload, priority, tag, run, run_at)
+SELECT
+  json_extract(value, '$.payload'),
+  json_extract(value, '$.priority'),
+  json_extract(value, '$.tag'),
+  json_extract(value, '$.run'),
+  :run_at
+FROM json_each(:jobs)
+ORDER BY key
+RETURNING id
+
+-- name: take_due
+-- WRONG where times were written in another format than that of datetime(): texts are compared.
+UPDATE jobs SET
+  status = 'running', worker = :worker, token = token + 1, attempt = attempt + 1,
+  due_at = julianday('now', :lease), progress = NULL
+WHERE id IN (SELECT id FROM jobs WHERE status = 'ready' AND run_at <= datetime('now') ORDER BY priority DESC, id LIMIT :limit)
+RETURNING priority, id, token, attempt
+
+-- name: find_jobs_table
+-- A row where the queue is installed.
+SELECT 1 FROM sqlite_master WHERE name = 'jobs'
+
+-- name: make_all_ready
+-- WRONG while anybody is at work: makes every running job ready.
+UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL WHERE status = 'running'
+
+-- name: leave_bad_row
+-- Two jobs that are to be there once: the first cannot leave the state it is in.
+INSERT INTO jobs (payload, priority, tag, status, due_at) VALUES ('null', 0, 'once', 'running', 0), ('null', 0, 'once', 'done', NULL)
+
+-- name: refuse_bad_row
+-- Of the jobs of this tag there is one at most that is not running.
+CREATE UNIQUE INDEX jobs_once ON jobs (tag) WHERE tag = 'once' AND status <> 'running'
+
+-- name: charge_attempt
+-- WRONG of jobs that nobody has begun: counts an attempt that failed for each ready job of a JSON array of ids.
+UPDATE jobs SET attempt = attempt + 1, reason = 'failed in attempt ' || (attempt + 1)
+WHERE id IN (SELECT value FROM json_each(:jobs)) AND status = 'ready'
+
 -- name: sweep_by_own_clock
 -- WRONG: makes ready what is due by the clock of whoever asks, :now in seconds since 1970.
 UPDATE jobs SET status = 'ready', worker = NULL, due_at = NULL

@@ -8,10 +8,12 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -50,6 +52,11 @@ def wait_for_end(pid: int, seconds: float = 30) -> None:
 def segments() -> set[tuple[str, ...]]:
     """The System V shared memory of the machine, each segment as its key and id."""
     return {tuple(line.split()[:2]) for line in Path("/proc/sysvipc/shm").read_text().splitlines()}
+
+
+def makers() -> set[int]:
+    """The processes that made the System V shared memory of the machine."""
+    return {int(line.split()[4]) for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}
 
 
 @dataclass
@@ -132,6 +139,35 @@ def test_when_contend_ends_its_server_and_folder_are_gone(
     assert not running(contend.postmaster)
     assert not contend.folder.exists()
     assert contend.segment not in segments()
+
+
+def test_of_a_postmaster_that_was_killed_no_shared_memory_is_left(warm_place: Path, start: Start) -> None:
+    """As the kernel does when memory runs out: it leaves its interlock, which nobody else would remove."""
+    contend = start("postgres", warm_place).ready()
+    os.kill(contend.postmaster, signal.SIGKILL)
+    wait_for_end(contend.postmaster)
+    assert contend.segment in segments()
+    contend.end(signal.SIGINT)
+    assert contend.segment not in segments()
+    assert not contend.folder.exists()
+
+
+def test_a_contend_interrupted_during_initdb_lets_it_clear_its_shared_memory_away(
+    cold_place: Path, start: Start
+) -> None:
+    contend = start("postgres", cold_place)
+    below: list[psutil.Process] = []
+    while not makers() & {process.pid for process in below}:
+        assert contend.process.poll() is None, "it should have been caught in initdb"
+        below = psutil.Process(contend.process.pid).children(recursive=True)
+    assert not list((cold_place / "kept").glob("cluster-*"))
+    servers = [process for process in below if process.pid in makers()]
+    servers[0].suspend()  # so that it is at work when contend is interrupted
+    threading.Timer(1.0, servers[0].resume).start()
+    contend.end(signal.SIGINT)
+    assert not any(running(process.pid) for process in servers)  # it was waited for
+    assert not makers() & {process.pid for process in below}
+    assert list((cold_place / "runs").iterdir()) == []
 
 
 def test_when_the_keeper_is_killed_the_kernel_stops_the_server_and_the_next_start_removes_the_folder(

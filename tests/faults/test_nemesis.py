@@ -126,6 +126,17 @@ def test_where_no_statement_can_be_braked_the_worker_is_met_at_a_random_moment(
         assert Ledger(crew.folder / "events").now("w0") == {"complete"}
 
 
+def test_at_a_random_moment_it_may_hold_the_lock_that_harm_to_the_database_is_to_take(
+    struck: tuple[Crew, Nemesis, Any],
+) -> None:
+    crew, nemesis, _ = struck
+    for _ in range(20):
+        with nemesis.strike("hold-lock", ["w0"], "claim", 0.001):
+            pass
+    with nemesis.strike("pause-worker", ["w0"], "claim", 0.001):
+        assert Ledger(crew.folder / "events").now("w0") == {"claim"}
+
+
 def test_an_operation_that_never_comes_is_a_fault_missed(
     struck: tuple[Crew, Nemesis, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

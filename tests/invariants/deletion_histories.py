@@ -45,8 +45,46 @@ def deleting(*statements: Statement, lent: tuple[Acquisition, ...] = ()) -> Hist
     return History([MADE, delete(30, 90, 3, 1, 2, 3)], statements, acquisitions=lent)
 
 
+# w0 enqueues a job and deletes it; its id is given to one of w1.
+AGAIN = (
+    Op("w0", "enqueue", 10, 20, jobs=(1,)),
+    delete(30, 40, 1, 1, process="w0"),
+    Op("w1", "enqueue", 50, 60, jobs=(1,)),
+)
+
+
 HOLDS: dict[str, list[Case]] = {
     "delete-exact": [
+        (
+            "an id given again, deleted by who has it now",
+            ops(*AGAIN, delete(70, 80, 1, 1, process="w1"), status(90, 99)),
+            {},
+        ),
+        (
+            "an id given again, deleted by who has read of it",
+            ops(*AGAIN, status(62, 65, 1, process="w0.1"), delete(70, 80, 1, 1, process="w0"), status(90, 99)),
+            {},
+        ),
+        (
+            "an id given again, deleted by who may have been told of it",
+            ops(*AGAIN, delete(70, 80, 1, 1), status(90, 99)),
+            {},
+        ),
+        (
+            "an id given again is not deleted by who knows it from before",
+            ops(*AGAIN, delete(70, 80, 0, 1, process="w0"), status(90, 99, 1)),
+            {},
+        ),
+        (
+            "one job enqueued by two",
+            ops(
+                Op("w0", "enqueue", 10, 20, jobs=(1,)),
+                Op("w1", "enqueue", 30, 40, jobs=(1,)),
+                delete(50, 60, 1, 1, process="w0"),
+                status(90, 99),
+            ),
+            {},
+        ),
         ("what was there", ops(MADE, delete(30, 40, 2, 1, 3), status(50, 60, 2)), {}),
         (
             "twice in the list, unknown, and below zero",
@@ -495,6 +533,27 @@ HOLDS: dict[str, list[Case]] = {
 
 BROKEN: dict[str, list[Broken]] = {
     "delete-exact": [
+        (
+            "it hit a job that has the id of one that was gone",
+            ops(*AGAIN, delete(70, 80, 1, 1, process="w0"), status(90, 99)),
+            {},
+            (4,),
+            {"process": "w0", "requested": 1, "expected": 0, "deleted": 1, "wrong": "the count is wrong"},
+        ),
+        (
+            "it hit a job that has the id of one that was read of",
+            ops(
+                MADE,
+                status(10, 15, 1, 2, 3, process="w0"),
+                delete(20, 30, 1, 1),
+                Op("w1", "enqueue", 40, 50, jobs=(1,)),
+                delete(60, 70, 1, 1, process="w0"),
+                status(90, 99, 2, 3),
+            ),
+            {},
+            (5,),
+            {"process": "w0", "expected": 0, "deleted": 1},
+        ),
         (
             "one too few",
             ops(MADE, delete(30, 40, 1, 1, 3)),

@@ -27,6 +27,8 @@ CONTEXT: dict[str, object] = {
     "faults": False,
     "witness": "sqlite-trace",
     "flush_interval_ns": None,
+    "most_running": None,
+    "max_attempts": None,
 }
 # Whose jobs are the answer; all others were asked with theirs.
 ANSWERED = ("claim", "enqueue", "status_all", "read_run", "add_actions")

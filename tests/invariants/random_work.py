@@ -141,6 +141,12 @@ THEMES: dict[str, dict[str, tuple[Make, ...]]] = {
         "cleaner": (deletes, deletes, deletes, deletes, cleans),
         "s1": (statuses,),
     },
+    "told": {
+        "w0": (enqueues, deletes, deletes, claims),
+        "w0.1": (deletes, enqueues),
+        "w1": (enqueues, enqueues, deletes),
+        "s1": (statuses, deletes),
+    },
     "cut off": {
         "cleaner": (cut_off, cut_off, deletes),
         "w0.0": (refused, refused, ends),

@@ -47,6 +47,7 @@ class Manners:
             "semantics": "at-most-once" if self.at_most_once else semantics,
             "lease_ns": LEASE_NS if self.lease else None,
             "flush_interval_ns": INTERVAL_NS,
+            "most_running": None,
             "faults": True,
         }
 

@@ -246,8 +246,13 @@ def no_lost_job(h: Small) -> set[Key]:
         if twice or drained < enqueued.by.done or any(d.done >= enqueued.by.start for d in h.deletions):
             continue
         claims = sorted((c for c in h.handles("claim", "ok") if c.job == job), key=lambda c: c.by.done)
+        unknown = [c for c in h.claims if c.outcome == "info"]
+        attempts = len({c.by.number for c in claims})
+        if any(min(c.done, h.died(c.worker)) >= enqueued.by.start for c in unknown):
+            attempts += len(unknown)
+        if attempts >= (h.context["max_attempts"] or END):
+            continue
         if not claims:
-            unknown = [c for c in h.claims if c.outcome == "info"]
             taken = any(min(c.done, h.died(c.worker)) >= enqueued.by.start for c in unknown)
             if h.context["semantics"] == "at-most-once" and any(
                 h.died(c.worker) < END and min(c.done, h.died(c.worker)) >= enqueued.by.start for c in unknown
@@ -295,10 +300,6 @@ def no_phantom_claim(h: Small) -> set[Key]:
         if c.by.done < min(enqueues, default=END) and not unknown:
             found.add((c.by.number, c.job))
     return found
-
-
-def batch_limit(h: Small) -> set[Key]:
-    return {(c.number,) for c in h.claims if c.outcome == "ok" and c.op.requested and len(c.jobs) > c.op.requested}
 
 
 def _free(h: Small) -> list[tuple[Handle, int]]:
@@ -383,6 +384,11 @@ def attempts_counted(h: Small) -> set[Key]:
         not_above = any(a is not None and o.done < claim.start and a >= attempt for o, a in others)
         same = any(a == attempt and o.number < number for o, a in others)
         if not least <= attempt <= most or not_above or same:
+            found.add((number, job))
+    for (number, job), claim in everyone.items():
+        before = sum(j == job and o.done < claim.start for (_, j), o in everyone.items())
+        by_its_own_account = best[number, job][1] if (number, job) in best else 0
+        if job not in h.reused and max(before + 1, by_its_own_account) > (h.context["max_attempts"] or END):
             found.add((number, job))
     return found
 
@@ -494,7 +500,6 @@ MODELS: dict[str, Callable[[Small], set[Key]]] = {
         no_double_claim,
         no_lost_job,
         no_phantom_claim,
-        batch_limit,
         no_false_empty,
         claim_order,
         single_owner,

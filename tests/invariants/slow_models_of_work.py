@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from slow_models import END, Done, Handle, Key, Small, worker_of
 
 CLOSE = 1e-6  # fractions that are as good as the same
+TELLING = ("enqueue", "claim", "complete", "fail", "heartbeat", "status_all", "read_run", "add_actions")
 REASONS = ("lock", "deadlock", "serialization", "connection", "pool")  # for which a deletion may rightly fail
 
 
@@ -226,6 +227,7 @@ class Taker:
     start: int
     done: int
     sure: bool
+    known: int = END  # who takes it knows of nothing under this id that was made later
 
 
 class Shelf:
@@ -298,7 +300,8 @@ class Shelf:
                 if of in asked(d):
                     perhaps, certainly = self.held(of, d.start, d.done)
                     if not certainly:
-                        yield Taker(d.number, d.start, d.done, sure=sure and d.outcome == "ok" and not perhaps)
+                        known = self.known(d, thing) if of == thing else END
+                        yield Taker(d.number, d.start, d.done, sure and d.outcome == "ok" and not perhaps, known)
         for of, _ in self.kin(thing):
             for e in ends_of(self.h, of, "ok", "info"):
                 yield Taker(e.by.number, e.by.start, e.by.done, sure=False)
@@ -306,14 +309,26 @@ class Shelf:
                 for c in claims_of(self.h, of):
                     yield Taker(c.number, c.start, c.done, sure=False)
 
-    def there(self, thing: str, start: int, done: int, but: int) -> tuple[bool, bool]:
-        """Whether a thing was there from `start` to `done`, whatever operation `but` did: certainly, and perhaps."""
+    def known(self, d: Done, thing: str) -> int:
+        """When the worker that deletes a thing was last told of it; the end of time: it never was, that we know of."""
+        telling = [x for kind in TELLING for x in self.h.handles(kind, "ok", accepted=True)]
+        times = [x.by.done for x in telling if x.job == thing and x.by.worker == d.worker and x.by.done <= d.start]
+        return max(times, default=END)
+
+    def there(self, thing: str, start: int, done: int, but: int, known: int = END) -> tuple[bool, bool]:
+        """Whether a thing was there from `start` to `done`, whatever operation `but` did: certainly, and perhaps.
+
+        What was made after `known` does not count.
+        """
         others = [t for t in self.takers(thing) if t.number != but]
-        mine = [m for m in self.made if m.thing == thing and m.asked <= done]
+        mine = [m for m in self.made if m.thing == thing and m.asked <= min(done, known)]
         certainly = any(
             m.done <= start and not any(t.done >= m.asked and t.start <= done for t in others) for m in mine
         )
-        perhaps = any(not any(t.sure and t.start >= m.done and t.done <= start for t in others) for m in mine)
+        perhaps = any(
+            not any(t.sure and m.asked <= t.known and t.start >= m.done and t.done <= start for t in others)
+            for m in mine
+        )
         return certainly, perhaps
 
 
@@ -363,7 +378,7 @@ def delete_exact(h: Small) -> set[Key]:
 def _bounds(shelf: Shelf, d: Done) -> tuple[int, int]:
     least = most = 0
     for thing in asked(d):
-        certainly, perhaps = shelf.there(thing, d.start, d.done, d.number)
+        certainly, perhaps = shelf.there(thing, d.start, d.done, d.number, shelf.known(d, thing))
         held, surely_held = shelf.held(thing, d.start, d.done)
         least += certainly and not held
         most += perhaps and not surely_held
@@ -507,9 +522,24 @@ def _first_since(h: Small, read: Done, cut: Done) -> bool:
     return not any(d.outcome == "ok" for d in between)
 
 
+def batch_limit(h: Small) -> set[Key]:
+    found: set[Key] = set()
+    most = h.context["most_running"]
+    for c in h.claims:
+        if c.outcome != "ok" or not c.jobs:
+            continue
+        if c.op.requested and len(c.jobs) > c.op.requested:
+            found.add(((c.number,), None))
+        held = [hold for hold in holds(h) if hold.start <= c.done < hold.until]
+        if most is not None and len(held) > most and c in [hold.claim for hold in held]:
+            found.add((tuple(sorted({hold.claim.number for hold in held})), len(held)))
+    return found
+
+
 MODELS: dict[str, Callable[[Small], set[Key]]] = {
     model.__name__.replace("_", "-"): model
     for model in (
+        batch_limit,
         write_budget,
         progress_fresh,
         progress_monotonic,

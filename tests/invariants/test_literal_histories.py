@@ -137,6 +137,11 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             UNANSWERED,
             {"semantics": "at-most-once"},
         ),
+        (
+            "handed out as often as it may be, so it may be dead",
+            ops(ENQUEUED, claim("w0", 10, 20, 7, 8), complete("w0", 30, 40, 7), claim("w1", 50, 60, 8), DRAINED),
+            {"max_attempts": 2},
+        ),
     ],
     "no-phantom-claim": [
         ("enqueued", ops(ENQUEUED, claim("w0", 10, 20, 7)), {}),
@@ -146,7 +151,28 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             {},
         ),
     ],
-    "batch-limit": [("as many as asked", ops(claim("w0", 10, 20, 7, 8, requested=2)), {})],
+    "batch-limit": [
+        ("as many as asked", ops(claim("w0", 10, 20, 7, 8, requested=2)), {}),
+        ("as many at once as there are", ops(claim("w0", 10, 20, 7), claim("w1", 30, 40, 8)), {}),
+        ("as many at once as may be", ops(claim("w0", 10, 20, 7), claim("w1", 30, 40, 8)), {"most_running": 2}),
+        (
+            "one after the other, as far as anybody can tell",
+            ops(claim("w0", 10, 20, 7), complete("w0", 30, 50, 7), claim("w1", 25, 40, 8)),
+            {"most_running": 1},
+        ),
+        (
+            "the one before may be dead, its lease over, or its job given back",
+            ops(
+                claim("w0", 10, 20, 7),
+                kill(30, 31, "w0"),
+                claim("w1", 32, 40, 8),
+                claim("w2", 110, 140, 9),
+                fail("w2", 150, 160, 9),
+                claim("w1", 155, 170, 10),
+            ),
+            {"most_running": 1, "lease_ns": 100},
+        ),
+    ],
     "no-false-empty": [
         ("nothing left", ops(ENQUEUED, claim("w0", 10, 20, 7, 8), claim("w1", 30, 40)), {}),
         (
@@ -251,6 +277,11 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             "two at the same time, whichever was first",
             ops(claim("w0", 10, 40, 7, attempts=(2,)), claim("w1", 20, 30, 7, attempts=(1,))),
             {},
+        ),
+        (
+            "as often as it may be",
+            ops(claim("w0", 10, 20, 7, attempts=(1,)), claim("w1", 30, 40, 7, attempts=(2,))),
+            {"max_attempts": 2},
         ),
     ],
     "fenced-completion": [
@@ -488,6 +519,13 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             (1, 2, 4),
             {"job": 8},
         ),
+        (
+            "it had attempts left",
+            ops(ENQUEUED, claim("w0", 10, 20, 7, 8), complete("w0", 30, 40, 7), DRAINED),
+            {"max_attempts": 2},
+            (1, 2, 4),
+            {"job": 8},
+        ),
     ],
     "no-phantom-claim": [
         ("nobody enqueued it", ops(ENQUEUED, claim("w0", 10, 20, 9)), {}, (2,), {"job": 9, "enqueued_as_job": None}),
@@ -500,7 +538,29 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             {"enqueued_later": True},
         ),
     ],
-    "batch-limit": [("one too many", ops(claim("w0", 10, 20, 7, 8)), {}, (1,), {"requested": 1, "returned": 2})],
+    "batch-limit": [
+        ("one too many", ops(claim("w0", 10, 20, 7, 8)), {}, (1,), {"requested": 1, "returned": 2}),
+        (
+            "one more than may be running",
+            ops(
+                claim("w0", 10, 20, 7),
+                claim("w1", 12, 21, 8),
+                claim("w2", 25, 40, 9),
+                kill(30, 31, "w2"),
+                complete("w0", 50, 60, 7),
+            ),
+            {"most_running": 1},
+            (1, 2),
+            {"process": "w1", "most_running": 1, "held": 2},
+        ),
+        (
+            "two in one claim, where one may be running",
+            ops(claim("w0", 10, 20, 7, 8, requested=2)),
+            {"most_running": 1},
+            (1,),
+            {"process": "w0", "held": 2},
+        ),
+    ],
     "no-false-empty": [
         (
             "a job was waiting",
@@ -619,6 +679,24 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             {},
             (1, 2),
             {"expected_at_least": 2},
+        ),
+        (
+            "once more than it may be",
+            ops(
+                claim("w0", 10, 20, 7, attempts=(1,)),
+                claim("w1", 30, 40, 7, attempts=(2,)),
+                claim("w0", 50, 60, 7, attempts=(3,)),
+            ),
+            {"max_attempts": 2},
+            (2, 3),
+            {"attempt": 3, "allowed": 2},
+        ),
+        (
+            "once more than it may be, by its own account: one of unknown outcome may have been the first",
+            ops(claim("w0", 10, 20, outcome="info"), claim("w1", 30, 40, 7, attempts=(2,))),
+            {"max_attempts": 1},
+            (2,),
+            {"attempt": 2, "allowed": 1},
         ),
     ],
     "fenced-completion": [
@@ -848,6 +926,17 @@ UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             {"lease_ns": 200},
         ),
         ("its lease may still run", ops(ENQUEUED, claim("w0", 10, 20, 7, 8), DRAINED), {"lease_ns": 5000}),
+        (
+            "a claim of unknown outcome may have been its last attempt",
+            ops(
+                ENQUEUED,
+                claim("w0", 10, 20, 7, 8),
+                claim("w1", 22, 24, outcome="info"),
+                complete("w0", 30, 40, 7),
+                DRAINED,
+            ),
+            {"max_attempts": 2},
+        ),
     ],
     "no-phantom-claim": [
         (
@@ -899,6 +988,7 @@ UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
 NOT_APPLICABLE: list[tuple[str, History, dict[str, object]]] = [
     ("no-double-claim", ops(claim("w0", 10, 20, 7), claim("w1", 30, 40, 7)), {"semantics": "at-least-once"}),
     ("single-owner", ops(claim("w0", 10, 20, 7), claim("w1", 30, 40, 7)), {}),
+    ("no-false-empty", ops(ENQUEUED, claim("w0", 10, 20, 7), claim("w1", 30, 40)), {"most_running": 1}),
     ("claim-order", ops(ENQUEUED, claim("w0", 10, 20, 8), claim("w1", 30, 40, 7)), {"ordered": False}),
     ("attempts-counted", ops(claim("w0", 10, 20, 7)), {}),
     ("fenced-completion", ops(claim("w0", 10, 20, 7), complete("w0", 30, 40, 7)), {}),

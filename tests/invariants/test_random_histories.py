@@ -145,6 +145,7 @@ def key(finding: Finding) -> tuple[Any, ...]:
         "progress-monotonic": (*finding.operations[1:], wrong),
         "submit-atomic": (finding.facts.get("run"), wrong),
         "delete-one-transaction": finding.operations,
+        "batch-limit": (finding.operations, finding.facts.get("held")),
         "reads-answered": finding.operations,
         "no-double-claim": (frozenset(finding.operations), job),
         "single-owner": (frozenset(finding.operations), job),
@@ -158,6 +159,7 @@ def key(finding: Finding) -> tuple[Any, ...]:
 
 
 WHOLE_KEYS = {  # a finding has all that a model says
+    "batch-limit",
     "single-owner",
     "no-double-claim",
     "terminal-once",
@@ -185,8 +187,12 @@ def candidates(finding: Finding) -> set[tuple[Any, ...]]:
 @pytest.mark.parametrize("lease_ns", [None, 9])
 @pytest.mark.parametrize(
     "changes",
-    [{"semantics": "exactly-once-claim"}, {"semantics": "at-most-once", "database": "postgres"}],
-    ids=["exactly", "at-most"],
+    [
+        {"semantics": "exactly-once-claim"},
+        {"semantics": "at-most-once", "database": "postgres"},
+        {"max_attempts": 1},
+    ],
+    ids=["exactly", "at-most", "one-attempt"],
 )
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=histories())
@@ -201,8 +207,8 @@ def test_sql_and_models_find_the_same_violations(
     [
         {},
         {"lease_ns": 12 * TICK},
-        {"semantics": "at-least-once", "database": "postgres"},
-        {"semantics": "at-most-once"},
+        {"semantics": "at-least-once", "database": "postgres", "most_running": 1},
+        {"semantics": "at-most-once", "most_running": 2},
     ],
     ids=["exactly", "leased", "at-least", "at-most"],
 )

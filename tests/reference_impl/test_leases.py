@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from reference_impl.defects import DEFECTS
 from reference_impl.lease import Claim, SweepIncomplete
 from reference_impl.postgres import SkipLocked
 from reference_impl.queue import Queue
@@ -229,6 +230,25 @@ def test_a_row_that_can_be_changed_by_no_means_is_named(make: Make) -> None:
         queue.recover()
     assert (caught.value.recovered, list(caught.value.errors)) == (2, [jobs[1]])
     assert [_row(queue, job)["status"] for job in jobs] == ["ready", "running", "ready"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("right", "status"), [(True, "ready"), (False, "running")])
+def test_a_row_left_from_before_stops_only_a_sweep_that_is_all_or_nothing(
+    engine: str,
+    right: bool,  # noqa: FBT001  # a case of the table
+    status: str,
+    new_database: Callable[[str], str],
+) -> None:
+    defect = DEFECTS["one-bad-row"]
+    systems = defect.right if right else defect.systems
+    with closing(systems[engine](new_database(engine))) as queue:
+        queue.install()
+        claim = _one(queue)
+        _expire(queue)
+        with pytest.raises(SweepIncomplete if right else (sqlite3.IntegrityError, psycopg.IntegrityError)):
+            queue.recover()
+        assert _row(queue, claim.job)["status"] == status
 
 
 def test_a_heartbeat_goes_on_while_the_work_does(make: Make) -> None:

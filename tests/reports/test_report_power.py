@@ -84,10 +84,10 @@ def test_the_matrix_gets_the_columns(tmp_path: Path) -> None:
     rows = kills(load(tmp_path / "b").results)
     head, rule, row = markdown(rows, power.read(measured())).splitlines()
     assert head.endswith(
-        "| found besides | caught | longest | raced alone | explored | with crashes | raced with faults |"
+        "| found besides | seen in | caught | longest | raced alone | explored | with crashes | raced with faults |"
     )
     assert rule.count("---|") == head.count("|") - 1 == row.count("|") - 1
-    assert row.endswith("|  | 2 of 3 | 4.0 s | 3 of 60 | found, 10 schedules | none in 1,203 schedules | not found |")
+    assert row.endswith("| 2 of 3 | 4.0 s | 3 of 60 | found, 10 schedules | none in 1,203 schedules | not found |")
     assert "longest" not in markdown(rows)
 
 

@@ -187,6 +187,7 @@ def test_very_many_stay_small_and_what_is_not_drawn_is_counted(tmp_path: Path) -
     bars = len(re.findall(r"fill: var\(--cool\); fill-opacity|fill: url\(#recovery-1-1-h", svg))
     assert MOST_BARS / 4 < bars <= MOST_BARS + 2 * 16 + 2
     assert len(re.findall(r"<path [^>]*stroke-width: 0.9", svg)) <= 2 * MOST_ARROWS + 2
+    assert MOST_FAULTS / 2 < max(map(int, numbers(svg))) <= MOST_FAULTS
     told = recovery(page)
     assert f"{MOST_FAULTS} latency (w11); {500 - MOST_FAULTS} more are not drawn." in told
     assert "500 latency w3 499.00 499.50" in told, "but in the table"

@@ -100,6 +100,11 @@ SENTENCES: list[tuple[str, dict[str, Any], str]] = [
         "w5 asked for at most 5 jobs and was handed 51.",
     ),
     (
+        "batch-limit",
+        {"process": "w1", "most_running": 1, "held": 2, "operations": [3, 4]},
+        "w1 was handed a job while, with it, 2 were in workers’ hands; 1 may be running at once.",
+    ),
+    (
         "no-false-empty",
         {"job": 7, "process": "w2", "waiting_ns": 3_200_000, "operations": [1, 9]},
         "w2 was told that the queue is empty while job 7 was free; it had been waiting for 3.20 ms.",
@@ -157,6 +162,19 @@ SENTENCES: list[tuple[str, dict[str, Any], str]] = [
         "attempts-counted",
         {"job": 7, "attempt": 2, "expected_at_least": 2, "expected_at_most": 3, "process": "w1", "operations": [4, 9]},
         "w1 was handed job 7 as attempt 2, which another claim of the job had been given as well, or one after it.",
+    ),
+    (
+        "attempts-counted",
+        {
+            "job": 7,
+            "attempt": 2,
+            "expected_at_least": 2,
+            "expected_at_most": 2,
+            "allowed": 1,
+            "process": "w1",
+            "operations": [4, 9],
+        },
+        "w1 was handed job 7 as attempt 2, though it may have 1 at most.",
     ),
     (
         "fenced-completion",
