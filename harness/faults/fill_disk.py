@@ -11,7 +11,6 @@ import contextlib
 import functools
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from harness.errors import FaultMissed
 from harness.faults import asking
 from harness.faults.crash_server import NOT_OURS
 from harness.protocols import Site
+from harness.scratch import scratch
 
 if TYPE_CHECKING:
     import psycopg
@@ -131,11 +131,8 @@ def unmountable() -> str | None:
     """Why no file system can be mounted here, or None; tried once."""
     if os.geteuid() != 0:
         return "mounting a small file system below the server needs root"
-    place = Path(tempfile.mkdtemp(prefix="contend-"))
     try:
-        with _mounted(place / SMALL, 0):
+        with scratch("mount") as place, _mounted(place / SMALL, 0):
             return None
     except (FaultMissed, OSError) as error:
         return f"no file system may be mounted here ({error})"
-    finally:
-        place.rmdir()
