@@ -195,6 +195,8 @@ def test_whom_the_last_fault_befell_is_spared_by_the_next_and_the_dead_by_all(mo
     class Strikes:
         """As much of a stage as is needed to see who is struck."""
 
+        load = claim_recovery.CLAIM_RECOVERY.loads["quick"]
+
         def say(self, line: str) -> None:
             """Nobody listens."""
 
@@ -202,7 +204,7 @@ def test_whom_the_last_fault_befell_is_spared_by_the_next_and_the_dead_by_all(mo
             return True
 
         def strike(
-            self, fault: str, workers: Sequence[str], *, inside: str
+            self, fault: str, workers: Sequence[str], *, inside: str, within_seconds: float | None
         ) -> AbstractContextManager[None]:  # as above
             struck.append((fault, workers))
             return nullcontext()
