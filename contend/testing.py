@@ -20,7 +20,6 @@ from harness import databases
 from harness.protocols import Database, Server
 from harness.scenario import Profile
 from harness.scratch import scratch
-from harness.scratch import scratch
 from harness.verdict import Verdict
 from harness.witnesses.sqlite_trace import watching
 from harness.witnesses.wire import Wire
