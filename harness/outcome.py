@@ -72,7 +72,8 @@ SQLSTATES: Final[dict[str, tuple[ErrorKind, Outcome]]] = {
 POOL_ERRORS: Final[frozenset[str]] = frozenset({"psycopg_pool.PoolTimeout", "sqlalchemy.exc.TimeoutError"})
 
 # Errors of drivers that have no SQLSTATE when it is the connection that failed, by the class's full name: what was asked may have
-# happened. https://www.psycopg.org/psycopg3/docs/api/errors.html#sqlstate-exceptions
+# happened. Libpq then names the connection; it has the same class for what it cannot send, such as too many parameters.
+# https://www.psycopg.org/psycopg3/docs/api/errors.html#sqlstate-exceptions
 LOST_CONNECTIONS: Final[frozenset[str]] = frozenset(
     {"psycopg.OperationalError", "psycopg2.OperationalError", "asyncpg.exceptions.ConnectionDoesNotExistError"}
 )
@@ -134,10 +135,14 @@ def classify(error: BaseException) -> Failure:
         "timeout"
         if isinstance(error, TimeoutError)
         else "connection"
-        if isinstance(error, ConnectionError) or any(_full_name(each) in LOST_CONNECTIONS for each in seen)
+        if isinstance(error, ConnectionError) or any(map(_lost_connection, seen))
         else "other"
     )
     return Failure("info", kind, name, None, message)
+
+
+def _lost_connection(error: BaseException) -> bool:
+    return _full_name(error) in LOST_CONNECTIONS and "connection" in str(error).lower()
 
 
 def _full_name(error: BaseException) -> str:

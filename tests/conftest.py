@@ -39,12 +39,14 @@ def pytest_configure() -> None:
 # others with all else.
 LONG: Final = (
     "test_runs.py",
+    "test_crashes.py",
     "test_load.py",
     "test_compare.py",
+    "test_faults_in_a_run.py",
     "test_gate.py",
     "test_explore_postgres.py",
     "test_explore.py",
-    "test_crashes.py",
+    "test_pytest_plugin.py",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from harness.outcome import SQLITE_CODES, SQLSTATES, classify, sqlite_code, sqlstate
@@ -82,3 +83,19 @@ def test_a_real_locked_database_is_a_definite_lock_error(tmp_path: Path) -> None
     assert failure.error_class == "sqlite3.OperationalError"
     holder.close()
     other.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("consuming input failed: server closed the connection unexpectedly", "connection"),
+        ("the connection is lost", "connection"),
+        ("consuming input failed: could not receive data from server: Connection reset by peer", "connection"),
+        ("sending query and params failed: number of parameters must be between 0 and 65535", "other"),
+        ("sending query failed: another command is already in progress", "other"),
+    ],
+)
+def test_a_driver_without_a_code_is_read_by_whether_it_names_the_connection(said: str, kind: str) -> None:
+    """A statement that could not be sent fails by itself: it must not be excused as the network's doing."""
+    failure = classify(psycopg.OperationalError(said))
+    assert (failure.kind, failure.outcome, failure.code) == (kind, "info", None)

@@ -88,11 +88,16 @@ def test_who_lost_its_connection_enqueues_again_on_another(new_database: Callabl
 
 
 def test_two_that_add_the_same_keys_in_another_order_do_not_fail_for_it(new_database: Callable[[str], str]) -> None:
-    queue = system("enqueue-once", "postgres")(new_database("postgres"))
+    """The queue is the one that ends the deadlock: it looks for one after two seconds, and the other only after a minute."""
+    url = new_database("postgres")
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(f"ALTER DATABASE {owner.info.dbname} SET deadlock_timeout = '2s'".encode())
+    queue = system("enqueue-once", "postgres")(url)
     queue.install()
     waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     insert = "INSERT INTO jobs (payload, priority, key) VALUES ('null', 0, %s) RETURNING id"
     with psycopg.connect(queue.url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SET deadlock_timeout = '60s'")
         (b,) = other.execute(insert, ["b"]).fetchone() or ()
         enqueued = pool.submit(queue.enqueue, KEYED)  # adds "a", and waits for "b"
         with psycopg.connect(queue.url, autocommit=True) as server:
