@@ -41,9 +41,8 @@ class Plan:
     until_handed_on: bool = False  # or for AWAY_LEASES
 
 
-# In this order. A worker that is killed is not replaced, so that comes last.
+# In this order. A worker that is killed is not replaced, so that comes late; what it held is handed on while another is away.
 PLANS: Final[Mapping[str, Plan]] = {
-    "pause-worker": Plan("heartbeat", until_handed_on=True),
     "cut-connection": Plan("complete"),
     "terminate-backend": Plan("claim"),
     "lose-commit": Plan("claim"),
@@ -57,6 +56,7 @@ PLANS: Final[Mapping[str, Plan]] = {
     "crash-server": Plan("complete"),
     "swizzle": Plan(workers=2, seconds=0.3),
     "kill-worker": Plan("heartbeat"),
+    "pause-worker": Plan("heartbeat", until_handed_on=True),
 }
 
 
@@ -109,19 +109,24 @@ def drive(stage: Stage) -> None:
     stage.begin([Part(name, live, {"batch": load.batch, "lease_seconds": tick}) for name in workers])
     alive, left_out = list(workers), []
     spared: list[str] = []
+    leased = 0.0  # since when every lease that nobody ends has been running, at the latest
+    names = planned(load.options["faults"])
     rng = random.Random(f"{load.seed}/faults")  # noqa: S311  # repeatable, not secret
     try:
-        for name in planned(load.options["faults"]):
+        for name in names:
             reason = stage.missing(name)
             if reason is None:
+                began = time.monotonic()
                 spared = befall(stage, name, alive, tick, rng, spared=spared)
+                leased = began if PLANS[name].until_handed_on else time.monotonic()
             else:
                 left_out.append({"fault": name, "reason": reason})
     finally:
         stage.save("not_planned", left_out)
         stage.stop()
         stage.gather(workers, within=HUNG_SECONDS + tick)
-    stage.insist(QUIET, rest, within=SETUP_SECONDS + tick, phase="quiet", batch=100, wait_seconds=BEYOND * tick)
+    wait_seconds = max(0.0, leased + BEYOND * tick - time.monotonic())
+    stage.insist(QUIET, rest, within=SETUP_SECONDS + tick, phase="quiet", batch=100, wait_seconds=wait_seconds)
     stage.end(["setup", *alive, QUIET])
 
 
@@ -146,7 +151,8 @@ def befall(
         time.sleep(plan.seconds)
     if name == "kill-worker":
         alive[:] = [worker for worker in alive if worker not in victims]
-        stage.handed_on(victims[0], within=AWAY_LEASES * tick)
+        if "pause-worker" not in planned(stage.load.options["faults"]):  # which takes as long
+            stage.handed_on(victims[0], within=AWAY_LEASES * tick)
     return victims
 
 

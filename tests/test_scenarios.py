@@ -152,13 +152,13 @@ def test_what_a_scenario_with_faults_plans_exists_and_is_asked_for_as_evidence()
     assert all(scenario.check(load) is None for load in scenario.loads.values())
 
 
-def test_every_fault_there_is_has_a_plan_and_a_kill_comes_last_as_nobody_takes_the_place_of_the_dead() -> None:
+def test_every_fault_there_is_has_a_plan_and_a_kill_comes_late_as_nobody_takes_the_place_of_the_dead() -> None:
     assert set(claim_recovery.PLANS) == set(FAULTS) - {"nothing"}
-    assert list(claim_recovery.PLANS)[-1] == "kill-worker"
+    assert list(claim_recovery.PLANS)[-2:] == ["kill-worker", "pause-worker"]
 
 
 def test_faults_are_done_in_the_order_of_their_plans_however_they_are_asked_for() -> None:
-    assert claim_recovery.planned(" kill-worker, pause-worker ,kill-worker,") == ["pause-worker", "kill-worker"]
+    assert claim_recovery.planned(" pause-worker, kill-worker ,pause-worker,") == ["kill-worker", "pause-worker"]
     assert claim_recovery.planned("all") == list(claim_recovery.PLANS)
 
 
