@@ -8,38 +8,33 @@ from contextlib import contextmanager
 from typing import Final
 
 from harness.errors import FaultMissed
-from harness.faults.cut_connection import NO_NETWORK
+from harness.faults.network import NetworkFault, network_of
 from harness.protocols import Site
 
 SECONDS: Final = 20.0
 _LOOK_SECONDS: Final = 0.002
 
 
-class LoseCommit:
+class LoseCommit(NetworkFault):
     """The fault `lose-commit`. It is over once an answer of each worker was lost."""
 
     name = "lose-commit"
     kind = "lose"
     story = "A worker's next commit happens, its answer is lost, and its connection ends."
-    workers = 1
-
-    def missing(self, site: Site) -> str | None:
-        """Needs a network."""
-        return NO_NETWORK if site.network is None else None
 
     @contextmanager
     def strike(self, site: Site, workers: Sequence[str]) -> Iterator[None]:
         """Have it befall their next statements that commit something they wrote; on leaving, it has."""
-        assert site.network is not None  # noqa: S101  # as `missing` says
+        network = network_of(site)
         try:
             for worker in workers:
-                site.network.lose(worker, on=True)
+                network.lose(worker, on=True)
             yield
             until = time.monotonic() + SECONDS
-            while missing := [worker for worker in workers if not site.network.lost(worker)]:
+            while missing := [worker for worker in workers if not network.lost(worker)]:
                 if time.monotonic() > until:
                     raise FaultMissed(f"{', '.join(missing)} committed nothing within {SECONDS:g} s.")
                 time.sleep(_LOOK_SECONDS)
         finally:
             for worker in workers:
-                site.network.lose(worker, on=False)
+                network.lose(worker, on=False)

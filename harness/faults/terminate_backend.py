@@ -9,29 +9,24 @@ from contextlib import contextmanager
 from harness import signals
 from harness.errors import FaultMissed
 from harness.faults import asking
-from harness.faults.cut_connection import NO_NETWORK
+from harness.faults.network import NetworkFault, network_of
 from harness.protocols import Site
 
 
-class TerminateBackend:
+class TerminateBackend(NetworkFault):
     """The fault `terminate-backend`."""
 
     name = "terminate-backend"
     kind = "terminate"
     story = "The server ends a worker's connections (pg_terminate_backend, SQLSTATE 57P01)."
-    workers = 1
-
-    def missing(self, site: Site) -> str | None:
-        """Needs a server."""
-        return NO_NETWORK if site.network is None else None
 
     @contextmanager
     def strike(self, site: Site, workers: Sequence[str]) -> Iterator[None]:
         """Have the server end them, and wait until it has."""
-        assert site.network is not None  # noqa: S101  # as `missing` says
+        network = network_of(site)
         with contextlib.closing(asking.connect(site.url)) as connection:
             for worker in workers:
-                backends = list(site.network.backends(worker))
+                backends = list(network.backends(worker))
                 if not backends:
                     raise FaultMissed(f"{worker} had no connection that could be ended.")
                 for pid in backends:
