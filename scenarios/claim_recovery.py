@@ -26,6 +26,7 @@ LONGEST_LEASE_SECONDS: Final = 5.0  # that is waited for; `contend explore claim
 BEATS_A_LEASE: Final = 5
 WORK_LEASES: Final = (0.1, 0.5)  # how long the work on one claim takes, at least and at most
 POLL_SECONDS: Final = 0.02
+RECOVER_TRIES: Final = 10
 AWAY_LEASES: Final = 2.5  # that a paused worker is away at most; less, once another has a job of its own
 BEYOND: Final = 1.2  # leases, after which every one that ran at the end is over
 PAYLOAD_BYTES: Final = 2000  # of noise, as hex, so that a file that may not grow is soon full
@@ -86,7 +87,10 @@ def rest(client: Client, batch: int, wait_seconds: float) -> None:
     """When every lease there was is over: recover, then claim and complete until nothing is left."""
     client.pause(wait_seconds)
     if client.offers("recover"):
-        client.recover()
+        tries = 0  # a connection made before the faults may be a dead one
+        while client.recover().outcome != "ok" and tries < RECOVER_TRIES:
+            tries += 1
+            client.pause(POLL_SECONDS)
     while (reply := client.claim(batch)).handles:
         complete(client, reply)
 

@@ -7,8 +7,12 @@
 -- Requires: complete
 -- Undecidable when: no claim of the quiet phase came back empty; or only what nobody knows could explain the job: a claim of unknown
 --   outcome may have taken it, and its lease may still have been running, or there are none and nobody died, or that was its last attempt;
---   something that deletes may have taken it; its lease may still have been running; its id was given to more than one job.
-WITH drained AS (
+--   something that deletes may have taken it; its lease may still have been running; its id was given to more than one job; whoever was to
+--   recover in the quiet phase only lost its connection.
+WITH unrecovered AS (
+    SELECT schedule FROM operations WHERE kind = 'recover' AND phase = 'quiet'
+    GROUP BY schedule HAVING bool_and(outcome <> 'ok' AND coalesce(error_kind = 'connection', false))
+), drained AS (
     SELECT schedule, arg_max(operation, invoked_ns) AS operation, max(invoked_ns) AS drained_ns
     FROM claims WHERE phase = 'quiet' AND outcome = 'ok' AND returned = 0
     GROUP BY schedule
@@ -53,6 +57,7 @@ SELECT
         WHEN o.enqueues > 1 THEN 'its id was given to more than one job'
         WHEN o.claim_operation IS NULL AND u.latest_ns >= o.enqueue_asked_ns AND u.until_ns >= d.drained_ns THEN 'a claim of unknown outcome may have taken it'
         WHEN u.latest_ns >= o.enqueue_asked_ns AND o.attempts + u.claims >= c.max_attempts THEN 'a claim of unknown outcome may have been its last attempt'
+        WHEN w.schedule IS NOT NULL THEN 'whoever was to recover in the quiet phase lost its connection'
         WHEN y.latest_ns >= o.enqueue_asked_ns THEN 'something that deletes may have taken it'
         WHEN o.claim_operation IS NOT NULL AND d.drained_ns < o.claimed_ns THEN 'it was handed out after the queue had been drained'
         WHEN d.drained_ns < greatest(o.claimed_ns, h.renewed_ns) + c.lease_ns THEN 'its lease may still have been running'
@@ -63,6 +68,7 @@ LEFT JOIN drained AS d USING (schedule)
 LEFT JOIN renewed AS h USING (schedule, job)
 LEFT JOIN unknown AS u USING (schedule)
 LEFT JOIN cleared AS y USING (schedule)
+LEFT JOIN unrecovered AS w USING (schedule)
 LEFT JOIN deaths AS x ON x.schedule = o.schedule AND x.process = o.holder
 LEFT JOIN processes AS p ON p.schedule = o.schedule AND p.process = o.holder
 WHERE coalesce(o.attempts < c.max_attempts, true) AND NOT (

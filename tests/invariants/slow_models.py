@@ -237,6 +237,9 @@ def _may_follow(h: Small, a: Handle, b: Handle) -> bool:
 
 
 def no_lost_job(h: Small) -> set[Key]:
+    recoveries = [r for r in h.of("recover") if r.op.phase == "quiet"]
+    if recoveries and all(r.outcome != "ok" and r.op.error == "connection" for r in recoveries):
+        return set()
     empties = [c.start for c in h.claims if c.op.phase == "quiet" and c.outcome == "ok" and not c.jobs]
     found: set[Key] = set()
     for enqueued in h.handles("enqueue", "ok"):

@@ -27,6 +27,7 @@ from literal_history import (
 from harness.invariants.judging import NAMES
 
 ENQUEUED = Op("setup", "enqueue", 0, 5, jobs=(7, 8), phase="setup")
+RECOVERY_CUT = Op("quiet", "recover", 800, 810, outcome="info", error="connection", phase="quiet")
 DRAINED = Op("quiet", "claim", 900, 910, requested=1, phase="quiet")
 
 
@@ -469,6 +470,20 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
     ],
     "no-lost-job": [
         (
+            "nobody recovered it, though it was asked for again once the connection was back",
+            ops(
+                ENQUEUED,
+                claim("w0", 10, 20, 7),
+                complete("w0", 30, 40, 7),
+                RECOVERY_CUT,
+                Op("quiet", "recover", 820, 830, phase="quiet"),
+                DRAINED,
+            ),
+            {"lease_ns": 100},
+            (1, 6),
+            {"job": 8},
+        ),
+        (
             "never handed out",
             ops(ENQUEUED, claim("w0", 10, 20, 7), complete("w0", 30, 40, 7), DRAINED),
             {},
@@ -905,6 +920,11 @@ UNDECIDABLE: dict[str, list[tuple[str, History, dict[str, object]]]] = {
                 DRAINED,
             ),
             {},
+        ),
+        (
+            "whoever was to recover lost its connection",
+            ops(ENQUEUED, claim("w0", 10, 20, 7, 8), RECOVERY_CUT, DRAINED),
+            {"lease_ns": 100},
         ),
         ("never drained", ops(ENQUEUED, claim("w0", 10, 20, 7)), {}),
         ("it may have been deleted", ops(ENQUEUED, clean(6, 9), DRAINED), {}),
