@@ -470,6 +470,19 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
     ],
     "no-lost-job": [
         (
+            "its recovery is stopped by a bad row, each time",
+            ops(
+                ENQUEUED,
+                claim("w0", 10, 20, 7),
+                complete("w0", 30, 40, 7),
+                Op("quiet", "recover", 820, 830, outcome="fail", error="constraint", phase="quiet"),
+                DRAINED,
+            ),
+            {"lease_ns": 100},
+            (1, 5),
+            {"job": 8},
+        ),
+        (
             "nobody recovered it, though it was asked for again once the connection was back",
             ops(
                 ENQUEUED,
