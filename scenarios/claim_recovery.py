@@ -109,7 +109,7 @@ def drive(stage: Stage) -> None:
     stage.start({"setup": "setup", **dict.fromkeys(workers, "worker"), QUIET: QUIET})
     stage.insist("setup", install, within=SETUP_SECONDS, phase="setup")
     stage.insist("setup", enqueue, within=SETUP_SECONDS, phase="setup", jobs=load.jobs)
-    stage.ready([*workers, QUIET])
+    stage.ready(workers)  # the quiet one connects when the faults are over
     stage.begin([Part(name, live, {"batch": load.batch, "lease_seconds": tick}) for name in workers])
     alive, left_out = list(workers), []
     spared: list[str] = []
