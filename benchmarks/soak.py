@@ -28,6 +28,9 @@ import psutil
 
 from contend.campaign import Request, execute, machine
 from harness.errors import ContendError
+from harness.scenario import Mode
+from harness.verdict import Verdict
+from scenarios.claim_recovery import PLANS
 
 SECONDS: Final = 1800.0
 WARM_UP: Final = 4  # rounds, in which what is imported late and cached comes to be
@@ -36,8 +39,10 @@ KILLED: Final = 0.5  # of the rounds, on average
 LATEST_SECONDS: Final = 6.0  # into a round, for something to be killed
 MIB: Final = 2**20
 
+RECOVERY: Final = "claim-recovery"
+FAULTS: Final = 3  # of a round of it, at random
 # What is run, and what it can never be called. Loads are small: many rounds show more than long ones.
-ROUNDS: Final[tuple[tuple[str, str, str, str, str], ...]] = (
+ROUNDS: Final[tuple[tuple[Mode, str, str, str, Verdict], ...]] = (
     ("race", "claim-race", "reference:update-returning", "sqlite", "fail"),
     ("race", "claim-race", "reference:select-then-update", "sqlite", "pass"),
     ("race", "claim-race", "reference:skip-locked-cte", "postgres", "fail"),
@@ -45,6 +50,8 @@ ROUNDS: Final[tuple[tuple[str, str, str, str, str], ...]] = (
     ("race", "atomic-submit", "reference:immediate-batch", "sqlite", "fail"),
     ("race", "cleanup-churn", "reference:delete-many", "postgres", "fail"),
     ("race", "bulk-delete", "reference:delete-many", "sqlite", "fail"),
+    ("race", RECOVERY, "reference:immediate-batch", "sqlite", "fail"),
+    ("race", RECOVERY, "reference:skip-locked-cte", "postgres", "fail"),
     ("explore", "claim-race", "reference:immediate-batch", "sqlite", "fail"),
     ("explore", "claim-race", "reference:skip-locked-cte", "postgres", "fail"),
 )
@@ -127,12 +134,27 @@ def _round(rng: Random, out: Path) -> dict[str, Any]:
     mode, scenario, system, database, never = rng.choice(ROUNDS)
     seed = rng.randrange(10**6)
     below = ("worker", "backend") if database == "postgres" else ("worker",)
-    options = {"budget": 3.0, "crash": rng.random() < 0.5} if mode == "explore" else {}
-    load = {"workers": 2, "batch": 2, "jobs": 4} if mode == "explore" else {}
+    workers, jobs, batch = (2, 4, 2) if mode == "explore" else (None, None, None)
+    options: dict[str, Any] = {}
+    if mode == "explore":
+        options = {"budget": 3.0, "crash": rng.random() < 0.5}
+    elif scenario == RECOVERY:
+        options = {"faults": ",".join(rng.sample(list(PLANS), FAULTS))}
     request = Request(
-        (scenario,), (system,), (database,), seed=seed, out=out, options=options, mode=mode, timed=False, **load
-    )  # type: ignore[arg-type]  # of the table above
+        (scenario,),
+        (system,),
+        (database,),
+        workers,
+        jobs,
+        batch,
+        seed=seed,
+        out=out,
+        options=options,
+        mode=mode,
+        timed=False,
+    )
     began = time.monotonic()
+    verdict: Verdict
     with _harm(Random(seed), of=below if rng.random() < KILLED else ()) as done:  # noqa: S311  # as above
         try:
             _, _, verdict = execute(request)
