@@ -16,9 +16,10 @@ import sys
 import time
 import warnings
 from collections.abc import Collection
-from pathlib import Path
 from types import TracebackType
 from typing import Final
+
+from harness import signals
 
 PR_SET_CHILD_SUBREAPER: Final = 36
 END_SECONDS: Final = 5.0  # a killed process is gone within a time slice
@@ -63,13 +64,13 @@ def end_children(server: int, living: Collection[int]) -> None:
 
 def _strays(server: int, living: Collection[int]) -> list[int]:
     """The server's children that are neither living workers nor dead; those of its own session only where it ends itself."""
-    found = []
     ending = server == os.getpid()
-    for entry in Path("/proc").iterdir() if sys.platform == "linux" else ():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                state, parent, _, session = (entry / "stat").read_bytes().rpartition(b")")[2].split()[:4]
-                alien = ending or int(session) != os.getsid(server)
-                if int(parent) == server and state != b"Z" and alien and int(entry.name) not in living:
-                    found.append(int(entry.name))
-    return found
+    session = os.getsid(server)
+    return [
+        seen.pid
+        for seen in signals.everyone()
+        if seen.parent == server
+        and seen.state != "Z"
+        and (ending or seen.session != session)
+        and seen.pid not in living
+    ]

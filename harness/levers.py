@@ -6,6 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
+CLOSED: Final = (
+    "nothing can be changed inside a command"  # a process of ours only speaks for it, and has its levers for nothing
+)
 _LOOK_SECONDS: Final = 0.0005
 
 

@@ -340,6 +340,10 @@ class Site(Protocol):
     def rng(self) -> random.Random:
         """Makes every random choice of a fault."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether the workers speak for commands, inside which nothing can be changed."""
+
     def pid(self, worker: str) -> int:
         """The worker's process, by id."""
 

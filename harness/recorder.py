@@ -85,11 +85,11 @@ class Recorder:
         self._write({"e": failure.outcome, "op": op, "t": self._now_ns(), "error": error})
 
     @contextmanager
-    def harm(self, kind: str, process: str) -> Iterator[None]:
-        """Say that harm is done to a process, as an operation that names it, while the context lasts."""
-        op = self.invoke(kind, "main", jobs=[process], requested=1)
+    def harm(self, kind: str, processes: Sequence[str], **told: Any) -> Iterator[None]:
+        """Say that harm is done to processes, as an operation that names them, while the context lasts; what is `told` stands with both."""
+        op = self.invoke(kind, "main", jobs=list(processes), requested=len(processes), **told)
         yield
-        self.ok(op, jobs=[process])
+        self.ok(op, jobs=list(processes), **told)
 
     def end(self, how: str = "done") -> None:
         """Say that the process ends as it meant to, and close the file."""

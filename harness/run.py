@@ -227,8 +227,8 @@ def context_of(case: Case, witness: Witness) -> dict[str, Any]:
         "faults": case.scenario.faults,
         "witness": witness.name,
         "flush_interval_ns": _interval_ns(case.load.options),
-        "most_running": _most_running(case.load.options),
-        "max_attempts": _cap(case.load.options),
+        "most_running": _limit(case.load.options, "most_running"),
+        "max_attempts": _limit(case.load.options, "max_attempts"),
         "engine": case.engine,
         "seed": case.load.seed,
         "options": dict(case.load.options),
@@ -244,13 +244,8 @@ def _interval_ns(options: Mapping[str, Any]) -> int | None:
     return int(interval * 1e9) if sound and interval else None
 
 
-def _most_running(options: Mapping[str, Any]) -> int | None:
-    most = options.get("most_running")
-    return most if isinstance(most, int) and not isinstance(most, bool) and most > 0 else None  # as above
-
-
-def _cap(options: Mapping[str, Any]) -> int | None:
-    most = options.get("max_attempts")
+def _limit(options: Mapping[str, Any], name: str) -> int | None:
+    most = options.get(name)
     sound = isinstance(most, int) and not isinstance(most, bool) and 0 < most < 2**63  # as above
     return most if sound else None
 

@@ -1,4 +1,4 @@
-"""Processes, by id: stopped and let go on, each seen to have taken it (Linux: proc(5))."""
+"""Processes, by id: looked at, stopped and let go on, each seen to have taken it (Linux: proc(5); elsewhere nobody is seen)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from harness.errors import FaultMissed
 
@@ -18,11 +18,36 @@ _STOPPED: Final = "Tt"
 _GONE: Final = "ZX"
 
 
-def state(pid: int) -> str:
-    """The process's state as ps shows it: R, S, D, T (stopped), Z (dead, not yet buried); X where there is none."""
+class Seen(NamedTuple):
+    """A process as it stands: its `state` as ps shows it, the process that started it, its process group and its session."""
+
+    pid: int
+    state: str
+    parent: int
+    group: int
+    session: int
+
+
+def look(pid: int) -> Seen | None:
+    """Look at a process; None where there is none."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
-    return "X"
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        state, *others = text.rpartition(")")[2].split()[:4]
+        return Seen(pid, state, *map(int, others))
+    return None
+
+
+def everyone() -> Iterator[Seen]:
+    """Look at every process of this machine."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        if (seen := look(int(entry.name))) is not None:
+            yield seen
+
+
+def state(pid: int) -> str:
+    """The process's state: R, S, D, T (stopped), Z (dead, not yet buried); X where there is none."""
+    seen = look(pid)
+    return "X" if seen is None else seen.state
 
 
 def is_gone(pid: int) -> bool:
@@ -59,11 +84,7 @@ def tell_group(pid: int, number: int) -> None:
 
 def wait_group_gone(group: int) -> None:
     """Return once no process of a process group runs any more. Raises `FaultMissed`."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            own = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[2]
-            if int(own) == group:
-                wait_gone([int(stat.parent.name)])
+    wait_gone([seen.pid for seen in everyone() if seen.group == group])
 
 
 def wait_gone(pids: Iterable[int]) -> None:

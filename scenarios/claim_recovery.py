@@ -121,7 +121,7 @@ def drive(stage: Stage) -> None:
             reason = stage.missing(name)
             if reason is None:
                 began = time.monotonic()
-                spared = befall(stage, name, alive, tick, rng, spared=spared)
+                spared = befall(stage, name, alive, tick, rng, spared=spared, last=name == names[-1])
                 leased = began if PLANS[name].until_handed_on else time.monotonic()
             else:
                 left_out.append({"fault": name, "reason": reason})
@@ -135,7 +135,14 @@ def drive(stage: Stage) -> None:
 
 
 def befall(
-    stage: Stage, name: str, alive: list[str], tick: float, rng: random.Random, *, spared: list[str]
+    stage: Stage,
+    name: str,
+    alive: list[str],
+    tick: float,
+    rng: random.Random,
+    *,
+    spared: list[str],
+    last: bool,
 ) -> list[str]:
     """Do one fault to workers chosen by the seed, and give them; who is killed is not among the living any more.
 
@@ -155,7 +162,7 @@ def befall(
         time.sleep(plan.seconds)
     if name == "kill-worker":
         alive[:] = [worker for worker in alive if worker not in victims]
-        if "pause-worker" not in planned(stage.load.options["faults"]):  # which takes as long
+        if last:  # else what follows, a worker that is away, takes as long
             stage.handed_on(victims[0], within=AWAY_LEASES * tick)
     return victims
 

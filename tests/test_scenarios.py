@@ -214,7 +214,7 @@ def test_whom_the_last_fault_befell_is_spared_by_the_next_and_the_dead_by_all(mo
     for seed in range(20):
         alive, spared, rng = ["w0", "w1", "w2", "w3"], list[str](), random.Random(seed)
         for name in names:
-            spared = claim_recovery.befall(cast("Stage", Strikes()), name, alive, 0.0, rng, spared=spared)
+            spared = claim_recovery.befall(cast("Stage", Strikes()), name, alive, 0.0, rng, spared=spared, last=False)
         assert len(alive) == 3
     for (name, before), (following, after) in itertools.pairwise(struck):
         if (name, following) != (names[-1], names[0]):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from harness import signals
 from harness.databases.binaries import Binaries
 from harness.databases.cluster import serve_cluster
 from harness.databases.dumping import dump
@@ -122,7 +123,9 @@ class PostgresServer:
 
     def processes(self) -> Sequence[int]:
         """The postmaster and its children, of our own cluster; none of a server given."""
-        return (self.postmaster, *children(self.postmaster)) if self.postmaster else ()
+        if not self.postmaster:
+            return ()
+        return (self.postmaster, *sorted(seen.pid for seen in signals.everyone() if seen.parent == self.postmaster))
 
     def flush_seconds(self) -> float:
         """Give by how much the median time of a small commit grows where it must be durable; 0 where it never is."""
@@ -216,16 +219,6 @@ class PostgresServer:
         """Gather the planner's statistics of every table of the database at `url`, now (ANALYZE)."""
         with _connect(url) as connection:
             connection.execute("ANALYZE")
-
-
-def children(pid: int) -> list[int]:
-    """The processes a process has started and that still run, by id (Linux: proc(5))."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            if int(stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1]) == pid:
-                found.append(int(stat.parent.name))
-    return sorted(found)
 
 
 def _settle(session: psycopg.Connection) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from harness.errors import FaultMissed
 from harness.faults import asking
 from harness.faults.crash_server import NOT_OURS
+from harness.levers import CLOSED
 from harness.protocols import Site
 from harness.scratch import scratch
 
@@ -45,9 +46,9 @@ class FillDisk:
     workers = 0
 
     def missing(self, site: Site) -> str | None:
-        """On Postgres, needs a server of our own and the right to mount a file system."""
+        """On SQLite, needs workers in whose process we are; on Postgres, a server of our own and the right to mount a file system."""
         if site.database == "sqlite":
-            return None
+            return CLOSED if site.closed else None
         return (NOT_OURS if not site.server.processes() else None) or unmountable()
 
     @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from harness.levers import CLOSED
 from harness.protocols import Site
 
 AHEAD_SECONDS: Final = 3600
@@ -19,9 +20,9 @@ class SkewClock:
     story = f"A worker's own clock (Python's) is {AHEAD_SECONDS // 60} minutes ahead from its next call on; the database's is right."
     workers = 1
 
-    def missing(self, site: Site) -> str | None:  # noqa: ARG002  # a fault's signature
-        """Possible everywhere."""
-        return None
+    def missing(self, site: Site) -> str | None:
+        """Needs workers in whose process we are."""
+        return CLOSED if site.closed else None
 
     @contextmanager
     def strike(self, site: Site, workers: Sequence[str]) -> Iterator[None]:

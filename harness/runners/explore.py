@@ -729,7 +729,7 @@ class Fate:
     def befell(self, kind: Literal["kill", "cut"], name: str) -> None:
         """Kill the process, if it is that, and write down what befell it."""
         self.nemesis.schedule = self.number
-        with self.nemesis.harm(kind, name):
+        with self.nemesis.harm(kind, [name]):
             if kind == "kill":
                 self.kill(name)
         self.nemesis.schedule = 0

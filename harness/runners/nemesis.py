@@ -30,7 +30,6 @@ from harness.scenario import ANY
 
 INSIDE_SECONDS: Final = 30.0  # how long a process may take to come to the operation it is to be harmed in
 LOOK_SECONDS: Final = 0.0002  # between two looks at what it is doing
-_INSIDE: Final = {"fill-disk": ("sqlite",), "skew-clock": ("sqlite", "postgres")}  # done by levers, on these databases
 _WITHOUT_BRAKE: Final = 20  # operations that were met while a brake was on, and did not stop: there is none
 
 
@@ -41,7 +40,6 @@ class Ledger:
         self._events = events
         self._read: dict[Path, int] = {}
         self._kinds: dict[tuple[Path, int], str] = {}
-        self._named: dict[tuple[Path, int], list[str]] = {}
         self._holders: dict[str, str] = {}
         self.ended: dict[str, int] = {}  # operations of each process
 
@@ -73,19 +71,19 @@ class Ledger:
         if "op" not in event:
             return
         key, process = (file, int(str(event["op"]))), _process(file)
-        jobs = event.get("jobs")
+        listed = event.get("jobs")
+        jobs = [str(job) for job in listed] if isinstance(listed, list) else []
         if event["e"] == "invoke":
             self._kinds[key] = str(event["kind"])
-            self._named[key] = [str(job) for job in jobs] if isinstance(jobs, list) else []
             if event["kind"] in ("complete", "fail"):
-                for job in self._named[key]:
+                for job in jobs:
                     if self._holders.get(job) == process:
                         del self._holders[job]
             return
         kind = self._kinds.pop(key, "")
         self.ended[process] = self.ended.get(process, 0) + 1
-        if kind == "claim" and event["e"] == "ok" and isinstance(jobs, list):
-            self._holders.update((str(job), process) for job in jobs)
+        if kind == "claim" and event["e"] == "ok":
+            self._holders.update(dict.fromkeys(jobs, process))
 
 
 def _process(file: Path) -> str:
@@ -164,8 +162,6 @@ class Nemesis:
 
     def missing(self, name: str) -> str | None:
         """Why a fault cannot be done here, or None."""
-        if self.closed and self.database in _INSIDE.get(name, ()):
-            return "nothing can be changed inside a command"
         return self.faults[name].missing(self)
 
     @contextmanager
@@ -179,7 +175,7 @@ class Nemesis:
         """
         fault = self.faults[name]
         harmed = list(workers) if fault.workers else []
-        with ExitStack() as healing, contextlib.ExitStack() as braked:
+        with ExitStack() as healing, ExitStack() as braked:
             for worker in workers if inside else ():
                 braked.enter_context(
                     self._held(worker, str(inside))
@@ -193,17 +189,10 @@ class Nemesis:
                 )
             if not harmed and any(self._stopped.values()):
                 braked.close()  # by a signal: it may hold the very lock that a harm to the database is to take
-            healing.enter_context(self._recorded(fault, harmed))
+            healing.enter_context(self.recorder.harm(fault.kind, harmed, value={"fault": fault.name}))
             healing.enter_context(fault.strike(self, harmed or self.workers))
             braked.close()
             yield
-
-    @contextmanager
-    def _recorded(self, fault: Fault, workers: Sequence[str]) -> Iterator[None]:
-        told = {"fault": fault.name}
-        op = self.recorder.invoke(fault.kind, "main", jobs=list(workers), requested=len(workers), value=told)
-        yield
-        self.recorder.ok(op, jobs=list(workers), value=told)
 
     @contextmanager
     def _held(self, worker: str, inside: str) -> Iterator[None]:
@@ -265,12 +254,12 @@ class Nemesis:
     def kill_inside(self, worker: str, inside: str | None, after_seconds: float) -> None:
         """Kill a worker, so long after it was seen in an operation of this kind and while it still is in one."""
         if inside is None:
-            with self.recorder.harm("kill", worker):
+            with self.recorder.harm("kill", [worker]):
                 self.crew.kill(worker)
             return
         with (
             self.met(worker, inside, time.monotonic() + INSIDE_SECONDS, after_seconds),
-            self.recorder.harm("kill", worker),
+            self.recorder.harm("kill", [worker]),
         ):
             self.crew.kill(worker)
 

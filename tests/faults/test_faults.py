@@ -40,6 +40,7 @@ class Arena:
     url: str
     server: Server
     network: Network | None = None
+    closed: bool = False
     rng: random.Random = field(default_factory=lambda: random.Random(1))  # repeatable, not secret
     _sleepers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _levers: dict[str, Levers] = field(default_factory=dict)
