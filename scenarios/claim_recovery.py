@@ -15,6 +15,7 @@ from scenarios.claim_race import applies
 from scenarios.claiming import SETUP_SECONDS, complete, enqueue, install
 
 QUIET: Final = "quiet"
+ADDER: Final = "adder"
 ALL: Final = "all"
 STATEMENT, MOMENT = AIMS = (
     "statement",
@@ -40,6 +41,7 @@ class Plan:
     seconds: float = 0.0
     workers: int = 1
     until_handed_on: bool = False  # or for AWAY_LEASES
+    adds: bool = False  # jobs are added meanwhile
 
 
 # In this order. A worker that is killed is not replaced, so that comes late; what it held is handed on while another is away.
@@ -50,7 +52,7 @@ PLANS: Final[Mapping[str, Plan]] = {
     "latency": Plan(seconds=0.4),
     "half-open": Plan("claim", seconds=0.4),
     "hold-lock": Plan("complete", seconds=0.4),
-    "fill-disk": Plan(seconds=1.0),
+    "fill-disk": Plan(seconds=1.0, adds=True),
     "skew-clock": Plan(seconds=1.0),
     "idle-transaction": Plan(seconds=0.4),
     "freeze-server": Plan("complete", seconds=0.4),
@@ -62,15 +64,13 @@ PLANS: Final[Mapping[str, Plan]] = {
 
 
 def live(client: Client, batch: int, lease_seconds: float) -> None:
-    """Until told to end: recover what others left, add jobs, claim, work on what came while showing signs of life, complete it.
+    """Until told to end: recover what others left, claim, work on what came while showing signs of life, complete it.
 
     What a worker is told by its heartbeats does not keep it from completing: that is for the system to refuse.
     """
     while not client.over():
         if client.offers("recover"):
             client.recover()
-        noise = client.rng.randbytes(PAYLOAD_BYTES).hex()
-        client.enqueue([{"payload": noise, "priority": 1, "tag": "contend", "run": None}] * batch)
         reply = client.claim(batch)
         if not reply.handles:
             client.pause(client.rng.uniform(0, POLL_SECONDS))
@@ -81,6 +81,17 @@ def live(client: Client, batch: int, lease_seconds: float) -> None:
                 client.heartbeat(reply.handles)
             client.pause(min(left, lease_seconds / BEATS_A_LEASE))
         complete(client, reply)
+
+
+def add(client: Client, batch: int, seconds: float) -> None:
+    """Add jobs that take room, once and again for so long. Only while no answer can get lost: who could tell what is a job then?"""
+    until = time.monotonic() + seconds
+    while True:
+        noise = client.rng.randbytes(PAYLOAD_BYTES).hex()
+        client.enqueue([{"payload": noise, "priority": 1, "tag": "contend", "run": None}] * batch)
+        if time.monotonic() >= until:
+            return
+        client.pause(POLL_SECONDS)
 
 
 def rest(client: Client, batch: int, wait_seconds: float) -> None:
@@ -106,10 +117,10 @@ def drive(stage: Stage) -> None:
         )
     tick = lease or 1.0
     workers = [f"w{number}" for number in range(load.workers)]
-    stage.start({"setup": "setup", **dict.fromkeys(workers, "worker"), QUIET: QUIET})
+    stage.start({"setup": "setup", **dict.fromkeys(workers, "worker"), ADDER: ADDER, QUIET: QUIET})
     stage.insist("setup", install, within=SETUP_SECONDS, phase="setup")
     stage.insist("setup", enqueue, within=SETUP_SECONDS, phase="setup", jobs=load.jobs)
-    stage.ready(workers)  # the quiet one connects when the faults are over
+    stage.ready([*workers, ADDER])  # the quiet one connects when the faults are over
     stage.begin([Part(name, live, {"batch": load.batch, "lease_seconds": tick}) for name in workers])
     alive, left_out = list(workers), []
     spared: list[str] = []
@@ -131,7 +142,7 @@ def drive(stage: Stage) -> None:
         stage.gather(workers, within=HUNG_SECONDS + tick)
     wait_seconds = max(0.0, leased + BEYOND * tick - time.monotonic())
     stage.insist(QUIET, rest, within=SETUP_SECONDS + tick, phase="quiet", batch=100, wait_seconds=wait_seconds)
-    stage.end(["setup", *alive, QUIET])
+    stage.end(["setup", *alive, ADDER, QUIET])
 
 
 def befall(
@@ -159,7 +170,12 @@ def befall(
     with stage.strike(name, victims, inside=plan.inside, within_seconds=moment):
         if plan.until_handed_on:
             stage.handed_on(victims[0], within=AWAY_LEASES * tick)
-        time.sleep(plan.seconds)
+        if plan.adds:
+            stage.tell([ADDER], add, within=HUNG_SECONDS, batch=stage.load.batch, seconds=plan.seconds)
+        else:
+            time.sleep(plan.seconds)
+    if plan.adds:  # there is room again
+        stage.tell([ADDER], add, within=HUNG_SECONDS, batch=stage.load.batch, seconds=0.0)
     if name == "kill-worker":
         alive[:] = [worker for worker in alive if worker not in victims]
         if last:  # else what follows, a worker that is away, takes as long
@@ -215,8 +231,8 @@ CLAIM_RECOVERY = Scenario(
     ),
     control={"sqlite": FENCELESS, "postgres": FENCELESS},
     loads={
-        "quick": Load(workers=4, jobs=40, batch=2, options=OPTIONS),
-        "full": Load(workers=6, jobs=100, batch=3, options={**OPTIONS, "lease_seconds": 2.0}),
+        "quick": Load(workers=4, jobs=400, batch=2, options=OPTIONS),
+        "full": Load(workers=6, jobs=2000, batch=3, options={**OPTIONS, "lease_seconds": 2.0}),
     },
     needs=("install", "enqueue", "claim", "complete"),
     faults=True,

@@ -7,7 +7,7 @@ WITH struck AS (
 ), landed AS (
   SELECT s.fault, s.operation, s.completed_ns IS NOT NULL AS took_hold,
          bool_and(EXISTS (
-           SELECT 1 FROM operations o JOIN processes p ON p.process = split_part(o.process, '.', 1) AND p.role = 'worker'
+           SELECT 1 FROM operations o JOIN processes p ON p.process = split_part(o.process, '.', 1) AND p.role IN ('worker', 'adder')
            WHERE (s.worker IS NULL OR p.process = s.worker)
              AND o.invoked_ns <= coalesce(s.completed_ns, 9223372036854775807) AND coalesce(o.completed_ns, 9223372036854775807) >= s.invoked_ns
              AND (s.fault <> 'fill-disk' OR o.error_code LIKE 'SQLITE_FULL%' OR o.error_code = '53100')

@@ -101,7 +101,7 @@ class Nemesis:
     network: Network | None
     rng: random.Random
     faults: Mapping[str, Fault]
-    workers: Sequence[str]
+    everybody: Sequence[str]  # whose database it is
     _levers: Mapping[str, Levers]
     closed: bool = False  # the workers speak for commands: nothing can be changed inside them
     _recorder: Recorder | None = field(default=None, init=False)
@@ -190,7 +190,7 @@ class Nemesis:
             if not harmed and any(self._stopped.values()):
                 braked.close()  # by a signal: it may hold the very lock that a harm to the database is to take
             healing.enter_context(self.recorder.harm(fault.kind, harmed, value={"fault": fault.name}))
-            healing.enter_context(fault.strike(self, harmed or self.workers))
+            healing.enter_context(fault.strike(self, harmed or self.everybody))
             braked.close()
             yield
 

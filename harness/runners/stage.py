@@ -335,7 +335,6 @@ class RealStage:
         """Whoever does harm in this run; there once the processes were started."""
         if self._nemesis is None:
             rng = random.Random(f"{self.load.seed}/nemesis")  # noqa: S311  # repeatable, not secret
-            workers = [name for name, role in self._roles.items() if role == "worker"]
             self._nemesis = Nemesis(
                 self.crew,
                 self.database,
@@ -344,7 +343,7 @@ class RealStage:
                 self._network,
                 rng,
                 self.faults,
-                workers,
+                list(self._roles),
                 self._levers,
                 closed=self.source.kind == "command",
             )
