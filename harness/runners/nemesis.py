@@ -54,6 +54,8 @@ class Ledger:
         return {job for job, holder in self._holders.items() if holder == name}
 
     def _catch_up(self, name: str) -> None:
+        """Take note of what is new of one process, or of all, in the order it happened: a job goes from hand to hand."""
+        new: list[tuple[int, Path, dict[str, object]]] = []
         for file in self._events.glob(f"{name}*.ndjson"):
             if name not in ("", _process(file)):
                 continue
@@ -62,10 +64,12 @@ class Ledger:
                 whole, _, _ = events.read().rpartition(b"\n")
             self._read[file] = self._read.get(file, 0) + len(whole) + bool(whole)
             for line in whole.splitlines():
-                with contextlib.suppress(
-                    orjson.JSONDecodeError
-                ):  # what else it wrote there is for merging to complain of
-                    self._note(file, orjson.loads(line))
+                # What else it wrote there is for merging to complain of.
+                with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
+                    event = orjson.loads(line)
+                    new.append((int(event["t"]), file, event))
+        for _, file, event in sorted(new, key=lambda each: each[0]):
+            self._note(file, event)
 
     def _note(self, file: Path, event: dict[str, object]) -> None:
         if "op" not in event:

@@ -188,6 +188,17 @@ def test_the_ledger_follows_jobs_from_hand_to_hand(tmp_path: Path) -> None:
     assert ledger.now("w1") == set()
 
 
+@pytest.mark.parametrize(("first", "then"), [("w0", "w1"), ("w1", "w0")])
+def test_whose_a_job_is_goes_by_time_whichever_file_is_read_first(tmp_path: Path, first: str, then: str) -> None:
+    """Else a worker seems to hold nothing, and is let go on before anybody could have what it holds."""
+    for process, at in ((first, 1), (then, 100)):
+        invoke = {"e": "invoke", "op": 1, "kind": "claim", "t": at}
+        write(tmp_path, process, invoke, {"e": "ok", "op": 1, "t": at + 1, "jobs": [7]})
+    write(tmp_path, first, {"e": "invoke", "op": 2, "kind": "complete", "t": 50, "jobs": [7]})
+    ledger = Ledger(tmp_path)
+    assert (ledger.held_by(first), ledger.held_by(then)) == (set(), {"7"})
+
+
 def test_a_brake_that_is_let_go_and_put_on_again_at_once_stops_the_next_statement_not_the_same() -> None:
     levers = Levers(*(FORK.RawValue("q", 0) for _ in range(4)))
     passed: list[int] = []
