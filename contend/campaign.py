@@ -23,14 +23,14 @@ from harness.databases import redis_server
 from harness.errors import ContendError, RunAbandoned, UsageError
 from harness.invariants import judging
 from harness.processes import Source
-from harness.protocols import Database, Server, ServiceFactory, Witness
+from harness.protocols import LOOP, Database, Server, ServiceFactory, Witness
 from harness.run import Case, Draft, Performed, Result, Role, Subject, judge, perform, settle, too_few
 from harness.runners.explore import Replay
 from harness.runners.load import Crowd
 from harness.scenario import Load, Mode, Profile, Scenario
 from harness.scratch import scratch
 from harness.verdict import CARRIED_THROUGH, Evidence, Verdict, merge
-from scenarios import catalogue, systems, zoo
+from scenarios import catalogue, queues, systems, zoo
 from scenarios.explorations import EXPLORATIONS
 
 WITNESS: Final[Mapping[str, str]] = {"sqlite": "sqlite-trace", "postgres": "wire"}
@@ -329,8 +329,8 @@ def machine() -> dict[str, Any]:
 
 def plan(request: Request) -> Campaign:
     """Join scenarios, systems and databases into cases, before anything is started. Raises `UsageError` for what cannot be."""
-    collected = zoo.COLLECTION in request.scenarios
-    asked = tuple(name for name in request.scenarios if name != zoo.COLLECTION)
+    collected = [name for name in COLLECTIONS if name in request.scenarios]
+    asked = tuple(name for name in request.scenarios if name not in COLLECTIONS)
     chosen = [catalogue.find(name, request.mode) for name in asked or (() if collected else catalogue.SCENARIOS)]
     if request.mode == "race" and (not request.scenarios or request.profile == "full"):
         names = asked if request.scenarios else tuple(EXPLORATIONS)
@@ -343,8 +343,10 @@ def plan(request: Request) -> Campaign:
     cases: list[Case] = []
     skipped: list[Skipped] = []
     for label, engine in engines.items():
-        if collected and label not in more:
-            cases += _zoo(request, seed, engine.name, label)
+        if label not in more:
+            for name in collected:
+                made, left_out = COLLECTIONS[name](request, seed, engine.name, label)
+                cases, skipped = [*cases, *made], [*skipped, *left_out]
         for scenario in chosen:
             if label in more and scenario.mode != "explore":
                 continue
@@ -368,7 +370,7 @@ def plan(request: Request) -> Campaign:
     return Campaign(request, seed, cases, skipped, engines)
 
 
-def _zoo(request: Request, seed: int, database: str, label: str) -> list[Case]:
+def _zoo(request: Request, seed: int, database: str, label: str) -> tuple[list[Case], list[Skipped]]:
     """Each defect under what provokes it, and the right way of doing the same under the very same."""
     cases: list[Case] = []
     role: Role = "subject" if request.systems else "control"
@@ -390,7 +392,47 @@ def _zoo(request: Request, seed: int, database: str, label: str) -> list[Case]:
             subject = systems.find(right)[database].on(label)
             passing = Case(scenario, subject, database, label, load, request.profile)
             cases += [] if passing in cases else [passing]
-    return cases
+    return cases, []
+
+
+def _trial(request: Request, seed: int, database: str, label: str) -> tuple[list[Case], list[Skipped]]:
+    """Each released queue that is installed: raced; to be thorough again and again, in turn, and explored, and with a worker killed."""
+    rounds = queues.REPEATS if request.profile == "full" else 1
+    race, explore, recovery = (
+        catalogue.find("claim-race"),
+        catalogue.find("claim-race", "explore"),
+        catalogue.find("claim-recovery"),
+    )
+    tried = [(race, number) for number in range(rounds)]
+    tried += [(explore, 0), (recovery, 0)] if request.profile == "full" else []
+    found: dict[str, Subject] = {}
+    skipped: list[Skipped] = []
+    for name, queue in queues.QUEUES.items():
+        if database not in queue.databases or (request.systems and name not in request.systems):
+            continue
+        if queue.missing:
+            reason = f"{' and '.join(queue.missing)} is not installed: pip install 'contend[trial]'"
+            skipped.append(Skipped(queues.COLLECTION, name, label, reason))
+        else:
+            found[name] = systems.find(name)[database]
+    cases: list[Case] = []
+    for scenario, number in tried:
+        options = {**OPTIONS.get(label, {}), **(queues.STRUCK if scenario is recovery else {})}
+        asked = replace(request, profile="quick", mode=scenario.mode, jobs=request.jobs or queues.JOBS[scenario.mode])
+        for name, subject in found.items():
+            refused = _unfit(scenario, name, {database: subject}, database, asked=True, quick=True)
+            returns = subject.promise.lease_seconds is not None or "recover" in subject.promise.capabilities
+            if not refused and scenario is recovery and not returns:
+                refused = "it does not say when what a dead worker held is handed out again"
+            if refused:
+                skipped.append(Skipped(scenario.name, name, label, refused))
+                continue
+            load = _load(scenario, asked, seed + number, timed=False, options=options)
+            cases.append(Case(scenario, subject, database, label, load, request.profile))
+    return cases, skipped
+
+
+COLLECTIONS: Final = {zoo.COLLECTION: _zoo, queues.COLLECTION: _trial}
 
 
 def label_of(spec: str) -> str:
@@ -420,7 +462,12 @@ def _unfit(
     shown = (scenario.control.get(database), *scenario.beside)
     if not asked and quick and name.startswith("defect:") and name not in shown:
         return "a defect other than the control runs with --profile full, or when asked for by name"
-    lacking = [need for need in scenario.needs if need not in subject.promise.capabilities]
+    offered = subject.promise.capabilities
+    if LOOP in offered:
+        if scenario.mode != "race" or not scenario.loops:
+            return "its own loop (`work`) asks for jobs, so that contend cannot say when"
+        offered = (*offered, "claim", "complete")
+    lacking = [need for need in scenario.needs if need not in offered]
     if lacking:
         return f"no {', '.join(f'`{need}`' for need in lacking)}"
     if _is_command(subject) and (unseen := _unseen(scenario, database)):

@@ -31,7 +31,8 @@ Some kinds are not calls of the system: a `round` encloses the operations of one
 the work on one job, its `jobs`, and owns none either; a `kill`, by process `nemesis`, names the processes it killed as its `jobs`; a
 `clock`, by process `clocks`, has as its `value` how many nanoseconds operations of users on other machines may seem longer than they
 were; a `hold`, by process `neighbour`, is a time in which another writer had the write lock; a `cut`, by `nemesis`, names
-the processes whose connections it cut; a `wait` is time that passed for the whole run, its `value` in seconds.
+the processes whose connections it cut; a `wait` is time that passed for the whole run, its `value` in seconds. Of a system that runs a
+loop of its own a `claim` lasts until its loop hands a job over, a `complete` lets it go on, and a `halt` tells it to stop.
 `open` and `close` are a worker entering and
 leaving a guarded file.
 

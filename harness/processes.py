@@ -40,7 +40,7 @@ from harness.command import CommandError, CommandSystem
 from harness.errors import MalformedAnswer, ProtocolBroken, SystemUnusable
 from harness.history import Phase
 from harness.levers import Levers
-from harness.protocols import OPTIONAL, REQUIRED, SERVICES, Promise, Semantics, Witness
+from harness.protocols import LOOP, OPTIONAL, REQUIRED, SERVICES, Promise, Semantics, Witness
 from harness.recorder import RecordedSystem, Recorder, build_system
 from harness.scenario import Answer, Part, Program
 from harness.scratch import SHORT, scratch
@@ -129,7 +129,9 @@ def promise_of(factory: object, shown: str) -> Promise:
     """Read what a system's class promises, or a command. Raises `SystemUnusable`, listing every fault at once."""
     command = isinstance(factory, CommandSystem)
     lacking = "its hello does not list {}" if command else "it has no method {}()"
-    faults = [lacking.format(name) for name in REQUIRED if not callable(getattr(factory, name, None))]
+    loops = not command and callable(getattr(factory, LOOP, None)) and not callable(getattr(factory, "claim", None))
+    required = tuple(name for name in REQUIRED if name not in ("claim", "complete")) if loops else REQUIRED
+    faults = [lacking.format(name) for name in required if not callable(getattr(factory, name, None))]
     default = Promise()
     databases = getattr(factory, "databases", default.databases)
     if not isinstance(databases, tuple | list) or not databases or not set(databases) <= {"sqlite", "postgres"}:
@@ -153,11 +155,12 @@ def promise_of(factory: object, shown: str) -> Promise:
             + (
                 f"A command answers its hello with capabilities, among them {needed}: see docs/any-language.md."
                 if command
-                else f"A system is a class with {needed}, built with a database URL."
+                else f"A system is a class with {needed}, built with a database URL; work() may stand for claim() and complete()."
             )
         )
     offered = factory.capabilities if isinstance(factory, CommandSystem) else OPTIONAL  # it can be closed anyway
-    capabilities = (*REQUIRED, *(n for n in OPTIONAL if n in offered and callable(getattr(factory, n, None))))
+    offered = tuple(name for name in offered if loops or name != LOOP)  # who has both is asked for jobs
+    capabilities = (*required, *(n for n in OPTIONAL if n in offered and callable(getattr(factory, n, None))))
     return Promise(
         databases=tuple(databases),
         semantics=semantics,

@@ -20,6 +20,7 @@ Semantics = Literal["exactly-once-claim", "at-least-once", "at-most-once"]
 
 # The methods every system must have; a system that lacks one is refused with the names of all it lacks.
 REQUIRED: Final[tuple[str, ...]] = ("install", "enqueue", "claim", "complete")
+LOOP: Final = "work"  # the method that stands for claim and complete in a system that runs a loop of its own
 # The methods a system may have. Having the method is having the capability; each unlocks scenarios and invariants.
 OPTIONAL: Final[tuple[str, ...]] = (
     "fail",
@@ -50,7 +51,8 @@ class System(Protocol):
     """A job queue under test: a class taking a database URL, built once per process.
 
     Class attributes, all optional: `databases` (tuple of sqlite, postgres), `semantics`, `lease_seconds`, `ordered`, `max_workers`,
-    `services` (what else it needs running: redis, whose URL comes as the option `redis_url`).
+    `services` (what else it needs running: redis, whose URL comes as the option `redis_url`). One that runs a loop of its own has
+    `work(worker, handler, stop)` in place of claim and complete (`harness.pulling`).
     An exception a method raises is read by `outcome.classify`; nothing a system raises is swallowed.
     """
 

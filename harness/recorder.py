@@ -21,7 +21,8 @@ from harness.clock import PythonClock, WorldClock
 from harness.errors import MalformedAnswer
 from harness.history import Phase
 from harness.outcome import Failure, classify
-from harness.protocols import Handle, JobId
+from harness.protocols import LOOP, Handle, JobId
+from harness.pulling import Pulled
 from harness.scenario import Program, Reply
 from harness.turnstile import Turnstile
 
@@ -293,8 +294,15 @@ class RecordedSystem:
         """Build the system as an operation `open`."""
         return self._call("open", {}, self._nothing(self.build))
 
+    def halt(self) -> None:
+        """Have a system that runs a loop of its own stop it, and record what it hands over until it has as done."""
+        while isinstance(self._system, Pulled) and self._system.running:
+            if self._call("halt", {}, self._nothing(self._system.halt)).outcome == "ok" and self._system.waiting:
+                self.complete(self.claim(1).handles)
+
     def close(self) -> Reply | None:
         """Close the system where it can be closed; an error while closing is recorded as an operation `close`."""
+        self.halt()
         if self._system is not None and hasattr(self._system, "close"):
             system, self._system = self._system, None
             return self._call("close", {}, self._nothing(system.close))
@@ -660,8 +668,9 @@ class RecordedSystem:
 
 
 def build_system(factory: Callable[..., Any], url: str, options: Mapping[str, Any]) -> Any:
-    """Call a system's constructor with its URL and as many of the scenario's options as it takes."""
+    """Call a system's constructor with its URL and as many of the scenario's options as it takes; one with a loop is `Pulled`."""
     parameters = inspect.signature(factory).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     taken = {name: value for name, value in options.items() if takes_all or name in parameters}
-    return factory(url, **taken)
+    system = factory(url, **taken)
+    return system if hasattr(system, "claim") or not hasattr(system, LOOP) else Pulled(system)

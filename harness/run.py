@@ -35,6 +35,17 @@ Role = Literal["subject", "control"]
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """What somebody released and a system drives: the package, its version, how it was set up, and what its authors say, and where."""
+
+    package: str
+    version: str
+    settings: str
+    says: str = ""
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """A system to be run: its name, where its class is, what it promises, and what is already known of it.
 
@@ -54,6 +65,7 @@ class Subject:
     story: str = ""
     certain: Literal["race", "explore", "zoo"] = "race"
     seen_in: str = ""  # where a defect was met in the world
+    release: Release | None = None  # of a package that others have made
 
     def on(self, engine: str) -> Subject:
         """The system as it is on a database of that name."""
@@ -360,6 +372,7 @@ def _result(draft: Draft) -> Result:
         "right": expected is None if case.subject.known else None,
         "story": case.subject.story,
         "seen_in": case.subject.seen_in,
+        **({"release": asdict(case.subject.release)} if case.subject.release else {}),
         "semantics": case.subject.promise.semantics,
         "claim": case.scenario.claim,
         "judgements": [{k: v for k, v in asdict(j).items() if k not in ("findings", "schedules")} for j in judgements],

@@ -80,6 +80,9 @@ class Client(Protocol):
     def heartbeat(self, handles: Iterable[Handle]) -> Reply:
         """Extend the leases of what was claimed; the handles of the reply are those still held."""
 
+    def halt(self) -> None:
+        """Claim no more for now: a system that runs a loop of its own stops it, and what it hands over until it has is completed."""
+
     def recover(self) -> Reply:
         """Make claimable again what was claimed by somebody whose lease has run out; the value of the reply is how many jobs."""
 
@@ -331,7 +334,7 @@ class Scenario:
     systems that are shown next to the right ones though they are not the control. `quick` names, for each database, the only systems that
     the quick profile shows; None: all there are. `brief` are options of the quick profile where no scenario was asked for by name, so that
     a run of everything does not take too long. `sampled`: its schedules do this and that, so that not every invariant can be decided
-    of each of them; it must be of some.
+    of each of them; it must be of some. `loops`: a system that runs a loop of its own can be driven through it.
     """
 
     name: str
@@ -354,6 +357,7 @@ class Scenario:
     quick: Mapping[str, tuple[str, ...]] | None = None
     brief: Mapping[str, Any] = field(default_factory=dict)
     sampled: bool = False
+    loops: bool = False
 
 
 MAXIMUM: Final[Mapping[str, int]] = {"workers": 200, "jobs": 10_000_000, "batch": 100_000}

@@ -52,4 +52,5 @@ CLAIM_RACE = Scenario(
     loads={"quick": Load(workers=6, jobs=500, batch=5), "full": Load(workers=8, jobs=4000, batch=10)},
     needs=("install", "enqueue", "claim", "complete"),
     applies=applies,
+    loops=True,
 )

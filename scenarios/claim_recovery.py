@@ -81,6 +81,7 @@ def live(client: Client, batch: int, lease_seconds: float) -> None:
                 client.heartbeat(reply.handles)
             client.pause(min(left, lease_seconds / BEATS_A_LEASE))
         complete(client, reply)
+    client.halt()
 
 
 def add(client: Client, batch: int, seconds: float) -> None:
@@ -104,6 +105,7 @@ def rest(client: Client, batch: int, wait_seconds: float) -> None:
             client.pause(POLL_SECONDS)
     while (reply := client.claim(batch)).handles:
         complete(client, reply)
+    client.halt()
 
 
 def drive(stage: Stage) -> None:
@@ -237,6 +239,7 @@ CLAIM_RECOVERY = Scenario(
     needs=("install", "enqueue", "claim", "complete"),
     faults=True,
     applies=applies,
+    loops=True,
     check=check,
     quick={"sqlite": ("reference:immediate-batch",), "postgres": ("reference:skip-locked-cte",)},
     brief={"faults": "pause-worker,lose-commit,hold-lock,kill-worker"},

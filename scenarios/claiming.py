@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from harness.errors import RunAbandoned
+from harness.protocols import LOOP
 from harness.scenario import Client, Reply, Stage
 
 POLL_SECONDS = 0.002
@@ -64,6 +65,7 @@ def prepare(stage: Stage, setup: str) -> None:
     stage.analyze()
     if opening > 1:
         stage.insist(setup, enqueue, within=SETUP_SECONDS, phase="setup", jobs=opening - 1)
+    if opening > 1 and LOOP not in stage.promise.capabilities:  # a loop would not stop at a few
         stage.insist(setup, claim_few, within=SETUP_SECONDS, phase="setup", batch=stage.load.batch)
     if jobs > opening:
         stage.insist(setup, enqueue, within=SETUP_SECONDS, phase="setup", jobs=jobs - opening)
@@ -86,6 +88,11 @@ def most(jobs: int) -> int:
 
 def claim_until_drained(client: Client, jobs: int, batch: int, seconds: float) -> None:
     """Claim, work for a tiny seeded time, complete; until every job is finished, or nothing moves any more."""
+    _claim_until_drained(client, jobs, batch, seconds)
+    client.halt()
+
+
+def _claim_until_drained(client: Client, jobs: int, batch: int, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     finished, moved_at = -1, time.monotonic()
     while (now := time.monotonic()) < deadline:
@@ -113,4 +120,5 @@ def drain(client: Client, jobs: int, batch: int, seconds: float) -> None:
         if reply.handles:
             complete(client, reply)
         elif reply.outcome == "ok":
-            return
+            break
+    client.halt()

@@ -12,10 +12,11 @@ from harness.command import METHODS, PREFIX, words_of
 from harness.errors import ProtocolBroken, SystemUnusable, UnknownName
 from harness.processes import Source, examine, promise_of
 from harness.protocols import Promise
-from harness.run import Subject
+from harness.run import Release, Subject
 from harness.scratch import scratch
 from reference_impl.defects import DEFECTS
 from reference_impl.strategies import STRATEGIES
+from scenarios.queues import QUEUES
 from scenarios.zoo import COLLECTION
 
 
@@ -72,11 +73,15 @@ def find(name: str, asked: Sequence[str] = ("sqlite", "postgres")) -> Mapping[st
     """
     if name in BUILTIN:
         return BUILTIN[name]
+    if name in QUEUES:
+        return _released(name)
     if name.startswith(PREFIX):
         return _ask_command(name, asked)
     where, colon, what = name.rpartition(":")
     if name.startswith(("reference:", "defect:")) or not colon or not what.replace(".", "_").isidentifier():
-        raise UnknownName("system", name, [*BUILTIN, "package.module:Class", "path/to/file.py:Class", "exec:COMMAND"])
+        raise UnknownName(
+            "system", name, [*BUILTIN, *QUEUES, "package.module:Class", "path/to/file.py:Class", "exec:COMMAND"]
+        )
     if where.endswith(".py") or "/" in where:
         path = Path(where).resolve()
         if not path.is_file():
@@ -89,6 +94,22 @@ def find(name: str, asked: Sequence[str] = ("sqlite", "postgres")) -> Mapping[st
     with scratch("examine") as folder:
         promise = examine(source, folder)
     return {database: Subject(name, source, promise) for database in promise.databases}
+
+
+def _released(name: str) -> dict[str, Subject]:
+    """A released queue, if its packages are installed; it is loaded once in a process of its own to see what it offers."""
+    queue = QUEUES[name]
+    if queue.missing:
+        raise SystemUnusable(
+            f"The system {name} needs {' and '.join(queue.missing)}, which is not installed. "
+            f"pip install {' '.join(queue.missing)}, or pip install 'contend[trial]' for every queue that is known here."
+        )
+    module, _, what = queue.system.partition(":")
+    source = Source("module", module, what, name)
+    with scratch("examine") as folder:
+        promise = examine(source, folder)
+    release = Release(queue.packages[0], queue.version, queue.settings, queue.says, queue.where)
+    return {database: Subject(name, source, promise, release=release) for database in queue.databases}
 
 
 def _ask_command(name: str, asked: Sequence[str]) -> dict[str, Subject]:

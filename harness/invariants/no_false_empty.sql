@@ -3,7 +3,7 @@
 --   that is certain). Claims that overlap a failed or unknown claim are left out (`undisturbed_claims`).
 -- Severity: violation
 -- Needs: enqueue, claim
--- Requires: no-limit
+-- Requires: no-limit, asked
 -- Undecidable when: never; what is not certain is no row.
 WITH lasting AS (  -- the jobs that stay free longer than any that became free before: the last one by some time lasts longest
     SELECT schedule, job, operation, start_ns, until_ns

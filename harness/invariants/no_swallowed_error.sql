@@ -3,7 +3,7 @@
 --   write or commit of the same operation succeeded (a rollback, a begin or a reconnect is no success).
 -- Severity: violation
 -- Needs: statement
--- Requires: witness
+-- Requires: witness, asked
 -- Undecidable when: the witness saw no statement at all.
 WITH errors AS (
     SELECT

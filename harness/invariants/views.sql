@@ -257,5 +257,10 @@ SELECT 'tokens', bool_or(token IS NOT NULL), 'the system hands out no tokens' FR
 UNION ALL
 SELECT 'attempts', bool_or(attempt IS NOT NULL), 'the system does not number its attempts' FROM handed_out
 UNION ALL
+SELECT 'complete', list_has_any(capabilities, ['complete', 'work']), 'the system has no `complete`' FROM context
+UNION ALL
+SELECT 'asked', NOT list_contains(capabilities, 'work'), 'the system''s own loop asks for jobs, and nobody hears what it is answered'
+FROM context
+UNION ALL
 SELECT word, list_contains(capabilities, word), 'the system has no `' || word || '`'
-FROM context, (SELECT unnest(['complete', 'fail', 'heartbeat', 'recover', 'work']) AS word);
+FROM context, (SELECT unnest(['fail', 'heartbeat', 'recover', 'work']) AS word);

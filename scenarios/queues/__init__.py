@@ -1,0 +1,77 @@
+"""Queues that others have released, each driven the way its documentation shows, by its public names only.
+
+One small file for each, imported only when it is named, as its package is an optional one: `pip install 'contend[trial]'`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Final
+
+from harness.scenario import Mode
+
+COLLECTION: Final = "trial"  # what `contend run` calls all that are installed
+REPEATS: Final = 10  # races of each in the full profile
+JOBS: Final[Mapping[Mode, int | None]] = {"race": 300, "explore": None}  # None: the scenario's own
+STRUCK: Final[Mapping[str, Any]] = {"faults": "kill-worker"}  # what befalls them in claim-recovery
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A released queue: the class here that drives it (`module:Class`), on which databases, and the packages that takes, its own first.
+
+    `says` is what its authors say of several processes that claim at once, in their words, and `where`; empty: nothing was found.
+    `settings` is how it was set up, as far as that shows in figures: what is claimed at once, how often it asks.
+    """
+
+    system: str
+    databases: tuple[str, ...]
+    packages: tuple[str, ...]
+    settings: str
+    says: str = ""
+    where: str = ""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The packages that are not installed."""
+        return tuple(package for package in self.packages if not _version(package))
+
+    @property
+    def version(self) -> str:
+        """The version of its own package; empty: it is not installed."""
+        return _version(self.packages[0])
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+QUEUES: Final[Mapping[str, Queue]] = {
+    "huey": Queue(
+        "scenarios.queues.huey:Huey",
+        databases=("sqlite",),
+        packages=("huey",),
+        settings="SqliteHuey as it comes; one task in a claim (`dequeue`), taken out of the table as it is claimed",
+        says="multi-process, multi-thread or greenlet task execution models",
+        where="https://pypi.org/project/huey/",
+    ),
+    "litequeue": Queue(
+        "scenarios.queues.litequeue:Lite",
+        databases=("sqlite",),
+        packages=("litequeue",),
+        settings="LiteQueue as it comes; one message in a claim (`pop`)",
+    ),
+    "persist-queue": Queue(
+        "scenarios.queues.persist_queue:Ack",
+        databases=("sqlite",),
+        packages=("persist-queue",),
+        settings="SQLiteAckQueue with multithreading and without auto_resume; one item in a claim (`get`)",
+        says="Thread-safe: Supports multi-threaded producers and consumers",
+        where="https://pypi.org/project/persist-queue/",
+    ),
+}
