@@ -45,8 +45,8 @@ def systems() -> Rows:
         )
     for name, queue in QUEUES.items():
         there = f"version {queue.version}" if not queue.missing else "not installed"
-        told = {"databases": list(queue.databases), "right": None, "caught_by": {}, "version": queue.version or None}
-        rows.append({"name": name, **told, "story": f"A released package, {there}."})
+        told: dict[str, Any] = {"databases": list(queue.databases), "right": None, "caught_by": {}}
+        rows.append({"name": name, **told, "version": queue.version or None, "story": f"A released package, {there}."})
     return rows
 
 
