@@ -87,7 +87,7 @@ def render(run: Run) -> str:
         hero=_hero(run),
         matrix=_matrix(once),
         repeats={result.folder: f"{alike} of {runs}" for result, alike, runs in repeated if runs > 1},
-        trial=[(each, row(each)) for each in trials(run.results)],
+        trial=[row(each) for each in trials(run.results)],
         tables=_invariant_tables(once),
         generations=_generations(run.results),
         costs=_costs(once),

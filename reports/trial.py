@@ -1,37 +1,27 @@
 """The trial of released queues: what was claimed of each, whether it held, what showed it, and what it cost.
 
-`python -m reports.trial BUNDLE` prints it as Markdown, as `docs/track-record.md` has it.
+`python -m reports.trial BUNDLE` prints it as Markdown, as `docs/track-record.md` has it; `--json FILE` keeps what that is made of.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from harness.measurement import quantile
 from reports import wording
-from reports.saved import Release, Result, load
+from reports.saved import Release, Result, Run, load
 
 WITHHELD_ABOVE: Final = 1.15  # the third quartile of the repeats over the first: with more spread no figure is given
 FEWEST: Final = 4  # repeats after the first, which warms up, for a figure
 RATE: Final = "jobs_per_second"
 STATEMENTS: Final = "statements_per_finished_job"
-_HEADS: Final = (
-    "queue",
-    "version",
-    "on",
-    "claim",
-    "shown by",
-    "again",
-    "handed on after a kill",
-    "jobs a second",
-    "statements a job",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +93,6 @@ def spread(values: Sequence[float]) -> float:
     return quantile(values, 0.75) / quantile(values, 0.25) if values and quantile(values, 0.25) > 0 else float("inf")
 
 
-def figure(values: Sequence[float]) -> str:
-    """The median, or why none is given."""
-    if len(values) < FEWEST:
-        return "–"
-    if (wide := spread(values)) > WITHHELD_ABOVE:
-        return f"withheld, spread {wide:.2f}"
-    return wording.number(statistics.median(values))
-
-
 def claim(trial: Trial) -> str:
     """What became of the claim, in words."""
     if trial.verdict == "broken":
@@ -146,41 +127,136 @@ def again(trial: Trial) -> str:
     return f"contend run {worst.scenario} --system {trial.system} --database {trial.database}"
 
 
-def row(trial: Trial) -> list[str]:
-    """The cells of a queue, under `_HEADS`."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is told of one queue on one database; figures are the median of repeats, or why there is none."""
+
+    queue: str
+    version: str
+    database: str
+    verdict: str
+    claim: str
+    shown_by: str
+    again: str
+    handed_on: str
+    jobs_a_second: str
+    statements_a_job: str
+    settings: str
+    says: str
+    where: str
+
+
+def row(trial: Trial) -> Row:
+    """What is told of a queue."""
     handed_on = trial.handed_on_ms
-    return [
-        trial.system,
-        trial.release.version,
-        wording.database(trial.database),
-        claim(trial),
-        "; ".join(shown(trial)),
-        again(trial),
-        "–" if handed_on is None else wording.milliseconds(handed_on),
-        figure(trial.measured(RATE)),
-        figure(trial.measured(STATEMENTS)),
-    ]
+    return Row(
+        queue=trial.system,
+        version=trial.release.version,
+        database=wording.database(trial.database),
+        verdict=trial.verdict,
+        claim=claim(trial),
+        shown_by="; ".join(shown(trial)),
+        again=again(trial),
+        handed_on="–" if handed_on is None else wording.milliseconds(handed_on),
+        jobs_a_second=figure(trial.measured(RATE)),
+        statements_a_job=figure(trial.measured(STATEMENTS)),
+        settings=trial.release.settings,
+        says=trial.release.says,
+        where=trial.release.where,
+    )
 
 
-def markdown(found: Sequence[Trial]) -> str:
+def figure(values: Sequence[float]) -> str:
+    """The median, or why none is given."""
+    if len(values) < FEWEST:
+        return "–"
+    if (wide := spread(values)) > WITHHELD_ABOVE:
+        return f"withheld, spread {wide:.2f}"
+    return wording.number(statistics.median(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is committed of one trial: when and where it was run, and its rows."""
+
+    created: str
+    contend: str
+    python: str
+    cpu: str
+    cores: int
+    databases: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def of(cls, run: Run) -> Record:
+        """The record of a run."""
+        versions = {name: wording.plain(said.get("version", "")) for name, said in run.conditions.items()}
+        return cls(
+            run.created,
+            run.contend,
+            str(run.machine.get("python", "?")),
+            str(run.machine.get("cpu", "?")),
+            int(str(run.machine.get("cores", 0))),
+            tuple(f"{wording.database(name)} {version}" for name, version in versions.items()),
+            tuple(row(each) for each in trials(run.results)),
+        )
+
+    @classmethod
+    def read(cls, file: Path) -> Record:
+        """Read a record that was kept."""
+        told = json.loads(file.read_text(encoding="utf-8"))
+        rows = tuple(Row(**each) for each in told["rows"])
+        return cls(**{**told, "databases": tuple(told["databases"]), "rows": rows})
+
+
+def markdown(record: Record) -> str:
     """The table, and below it how each queue was set up and what its authors say."""
-    lines = [f"| {' | '.join(_HEADS)} |", "|" + "---|" * len(_HEADS)]
-    for trial in found:
-        cells = row(trial)
-        cells[5] = f"`{cells[5]}`"
-        if trial.verdict == "broken":
-            cells[3] = f"**{cells[3]}**"
-        lines.append(f"| {' | '.join(each.replace('|', '∣') for each in cells)} |")
-    return "\n".join([*lines, "", *_notes(found)])
+    heads = (
+        "queue | version | on | claim | shown by | again | handed on after a kill | jobs a second | statements a job"
+    )
+    where = f"Python {record.python}, on {record.cores} cores ({record.cpu}); {', '.join(record.databases)}"
+    lines = [f"Run on {record.created[:10]} by contend {record.contend}, {where}.", ""]
+    lines += [f"| {heads} |", "|" + "---|" * (heads.count("|") + 1)]
+    for each in record.rows:
+        cells = [each.queue, each.version, each.database, _strong(each), each.shown_by, f"`{each.again}`"]
+        lines.append(_line([*cells, each.handed_on, each.jobs_a_second, each.statements_a_job]))
+    notes = dict.fromkeys((each.queue, each.version, each.settings, each.says, each.where) for each in record.rows)
+    lines.append("")
+    for queue, version, settings, says, where in notes:
+        words = f" Its authors say: “{says}” ({where})" if says else ""
+        lines.append(f"- **{queue}** {version}: {settings}.{words}")
+    return "\n".join(lines)
 
 
-def _notes(found: Iterable[Trial]) -> Iterator[str]:
-    for system, release in dict.fromkeys((each.system, each.release) for each in found):
-        words = f" Its authors say: “{release.says}” ({release.where})" if release.says else ""
-        yield f"- **{system}** {release.version}: {release.settings}.{words}"
+def brief(record: Record) -> str:
+    """The table as the README has it."""
+    lines = ["| queue | on | claim | shown by |", "|---|---|---|---|"]
+    lines += [
+        _line([f"{each.queue} {each.version}", each.database, _strong(each), each.shown_by]) for each in record.rows
+    ]
+    return "\n".join(lines)
+
+
+def _strong(row: Row) -> str:
+    return f"**{row.claim}**" if row.verdict == "broken" else row.claim
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(each.replace('|', '∣') for each in cells)} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a bundle, or a record that was kept of one, as Markdown; with `--json`, keep the record."""
+    parser = argparse.ArgumentParser(prog="python -m reports.trial", description="Print a trial as Markdown.")
+    parser.add_argument("path", type=Path, metavar="BUNDLE|FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep what the tables are made of")
+    parser.add_argument("--brief", action="store_true", help="print the table as the README has it")
+    given = parser.parse_args(arguments)
+    record = Record.read(given.path) if given.path.suffix == ".json" else Record.of(load(given.path))
+    if given.json:
+        given.json.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(brief(record) if given.brief else markdown(record))  # noqa: T201  # a command line
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m reports.trial", description="Print the trial as Markdown.")
-    parser.add_argument("bundle", type=Path)
-    print(markdown(trials(load(parser.parse_args().bundle).results)))  # noqa: T201  # a command line
+    main()

@@ -108,9 +108,20 @@ def test_what_is_told_of_repeats_is_of_how_many_it_is(repeated: list[trial.Trial
     assert trial.again(broken) == "contend run claim-race --system persist-queue --database sqlite"
     (held,) = (each for each in repeated if each.system == "huey")
     assert (trial.claim(held), trial.shown(held)) == ("held", ["raced, 10 of 10 passed"])
-    text = trial.markdown(repeated)
-    assert "| **broken: no-double-claim, terminal-once** | raced, broken in 10 of 10 |" in text
-    assert "Its authors say: “Thread-safe" in text
+
+
+def test_a_record_that_was_kept_is_told_as_its_bundle_is(
+    tried: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "trial.json"
+    trial.main([str(tried("sqlite")), "--json", str(kept)])
+    told = capsys.readouterr().out
+    assert "| **broken: no-double-claim, terminal-once** | raced, broken in 1 of 1 |" in told
+    assert "Its authors say: “Thread-safe" in told
+    trial.main([str(kept)])
+    assert capsys.readouterr().out == told
+    trial.main([str(kept), "--brief"])
+    assert f"| huey {QUEUES['huey'].version} | SQLite | held | raced, 1 of 1 passed |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
