@@ -74,4 +74,10 @@ QUEUES: Final[Mapping[str, Queue]] = {
         says="Thread-safe: Supports multi-threaded producers and consumers",
         where="https://pypi.org/project/persist-queue/",
     ),
+    "kombu": Queue(
+        "scenarios.queues.kombu:Simple",
+        databases=("sqlite", "postgres"),
+        packages=("kombu",),
+        settings="SQLAlchemy transport as it comes; one message in a claim (`SimpleQueue.get_nowait`)",
+    ),
 }
