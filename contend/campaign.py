@@ -178,7 +178,7 @@ class Campaign:
     def _control(self, draft: Draft, bundle: Bundle, server: Server | None) -> Evidence:
         """Run the known-broken twin under the same settings, once for all cases that share them."""
         case = draft.case
-        name = case.scenario.control[case.database]
+        name = case.scenario.control_under(case.load) or case.scenario.control[case.database]
         load = replace(case.load, timed=False)
         for known in (*self.results, *self.controls):
             same = known.case.scenario.name == case.scenario.name and known.case.engine == case.engine
