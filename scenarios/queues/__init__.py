@@ -80,4 +80,20 @@ QUEUES: Final[Mapping[str, Queue]] = {
         packages=("kombu",),
         settings="SQLAlchemy transport as it comes; one message in a claim (`SimpleQueue.get_nowait`)",
     ),
+    "pgmq": Queue(
+        "scenarios.queues.pgmq:Pgmq",
+        databases=("postgres",),
+        packages=("pgmq",),
+        settings="the SQL its client ships, without the extension; batches in claims (`read_batch`) and completions (`archive_batch`)",
+        says="Exactly-once delivery — Guaranteed delivery to a single consumer within a visibility timeout.",
+        where="https://pypi.org/project/pgmq/",
+    ),
+    "pq": Queue(
+        "scenarios.queues.pq:Transactional",
+        databases=("postgres",),
+        packages=("pq", "psycopg2-binary"),
+        settings="one job in a `get`, in one transaction (`with queue`) from the claim of a batch to its completion",
+        says="uses SKIP LOCKED for concurrency control",
+        where="https://pypi.org/project/pq/",
+    ),
 }
