@@ -120,4 +120,12 @@ QUEUES: Final[Mapping[str, Queue]] = {
         says="one of your processes will pick it up for execution",
         where="https://pypi.org/project/dbos/",
     ),
+    "chancy": Queue(
+        "scenarios.queues.chancy:Chancy",
+        databases=("postgres",),
+        packages=("chancy",),
+        settings="a pool of 1 connection, no default plugins; batches in claims (`fetch_jobs`) and completions (`flush`)",
+        says="It's safe to call this method concurrently, as the jobs will be locked for the duration of the transaction",
+        where="https://github.com/TkTech/chancy/blob/main/chancy/worker.py",
+    ),
 }
