@@ -80,6 +80,24 @@ QUEUES: Final[Mapping[str, Queue]] = {
         packages=("kombu",),
         settings="SQLAlchemy transport as it comes; one message in a claim (`SimpleQueue.get_nowait`)",
     ),
+    "apscheduler": Queue(
+        "scenarios.queues.apscheduler:Scheduler",
+        databases=("sqlite", "postgres"),
+        packages=("apscheduler",),
+        settings="SQLAlchemyJobStore as it comes; misfire_grace_time=None, so that nothing is due too long ago; all due jobs in a claim, "
+        "for 10 threads; a scheduler whose loop has ended is followed by a new one",
+        says="How do I share a single job store among one or more worker processes? Short answer: You can't.",
+        where="https://apscheduler.readthedocs.io/en/3.x/faq.html",
+    ),
+    "django-tasks": Queue(
+        "scenarios.queues.django_tasks:Tasks",
+        databases=("sqlite", "postgres"),
+        packages=("django-tasks-db", "django-tasks", "django"),
+        settings="DatabaseBackend and the worker of db_worker, one task in a claim, interval=0.1, startup_delay=False; "
+        "on SQLite transaction_mode=IMMEDIATE, as Django's documentation has it; else Django's defaults: a connection for each look",
+        says='"claim" the task, so it isn\'t run by another worker process',
+        where="https://pypi.org/project/django-tasks-db/, db_worker.py",
+    ),
     "pgmq": Queue(
         "scenarios.queues.pgmq:Pgmq",
         databases=("postgres",),
