@@ -114,4 +114,28 @@ QUEUES: Final[Mapping[str, Queue]] = {
         says="uses SKIP LOCKED for concurrency control",
         where="https://pypi.org/project/pq/",
     ),
+    "procrastinate": Queue(
+        "scenarios.queues.procrastinate:Procrastinate",
+        databases=("postgres",),
+        packages=("procrastinate",),
+        settings="JobManager with a pool of 1 connection, which looks at the connection before each use; one job in a fetch (`fetch_job`)",
+        says="This ensures that when a worker starts executing a job, it's the only one",
+        where="https://procrastinate.readthedocs.io/en/stable/discussions.html",
+    ),
+    "pgqueuer": Queue(
+        "scenarios.queues.pgqueuer:PgQueuer",
+        databases=("postgres",),
+        packages=("pgqueuer", "psycopg"),
+        settings="Queries on 1 connection of psycopg, entrypoint without a limit; as many jobs in a `dequeue` as are asked for",
+        says="workers claim jobs with `FOR UPDATE SKIP LOCKED` (never double-processed)",
+        where="https://pypi.org/project/pgqueuer/",
+    ),
+    "dbos": Queue(
+        "scenarios.queues.dbos:Dbos",
+        databases=("sqlite", "postgres"),
+        packages=("dbos",),
+        settings="a queue with worker_concurrency=5 and polling_interval_sec=0.02 (1.0 as it comes); an executor in each process",
+        says="one of your processes will pick it up for execution",
+        where="https://pypi.org/project/dbos/",
+    ),
 }
