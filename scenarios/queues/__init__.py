@@ -99,6 +99,24 @@ QUEUES: Final[Mapping[str, Queue]] = {
         packages=("kombu",),
         settings="SQLAlchemy transport as it comes; one message in a claim (`SimpleQueue.get_nowait`)",
     ),
+    "apscheduler": Queue(
+        "scenarios.queues.apscheduler:Scheduler",
+        databases=("sqlite", "postgres"),
+        packages=("apscheduler",),
+        settings="SQLAlchemyJobStore as it comes; misfire_grace_time=None, so that nothing is due too long ago; all due jobs in a claim, "
+        "for 10 threads; a scheduler whose loop has ended is followed by a new one",
+        says="How do I share a single job store among one or more worker processes? Short answer: You can't.",
+        where="https://apscheduler.readthedocs.io/en/3.x/faq.html",
+    ),
+    "django-tasks": Queue(
+        "scenarios.queues.django_tasks:Tasks",
+        databases=("sqlite", "postgres"),
+        packages=("django-tasks-db", "django-tasks", "django"),
+        settings="DatabaseBackend and the worker of db_worker, one task in a claim, interval=0.1, startup_delay=False; "
+        "on SQLite transaction_mode=IMMEDIATE, as Django's documentation has it; else Django's defaults: a connection for each look",
+        says='"claim" the task, so it isn\'t run by another worker process',
+        where="https://pypi.org/project/django-tasks-db/, db_worker.py",
+    ),
     "pgmq": Queue(
         "scenarios.queues.pgmq:Pgmq",
         databases=("postgres",),
@@ -114,5 +132,29 @@ QUEUES: Final[Mapping[str, Queue]] = {
         settings="one job in a `get`, in one transaction (`with queue`) from the claim of a batch to its completion",
         says="uses SKIP LOCKED for concurrency control",
         where="https://pypi.org/project/pq/",
+    ),
+    "procrastinate": Queue(
+        "scenarios.queues.procrastinate:Procrastinate",
+        databases=("postgres",),
+        packages=("procrastinate",),
+        settings="JobManager with a pool of 1 connection, which looks at the connection before each use; one job in a fetch (`fetch_job`)",
+        says="This ensures that when a worker starts executing a job, it's the only one",
+        where="https://procrastinate.readthedocs.io/en/stable/discussions.html",
+    ),
+    "pgqueuer": Queue(
+        "scenarios.queues.pgqueuer:PgQueuer",
+        databases=("postgres",),
+        packages=("pgqueuer", "psycopg"),
+        settings="Queries on 1 connection of psycopg, entrypoint without a limit; as many jobs in a `dequeue` as are asked for",
+        says="workers claim jobs with `FOR UPDATE SKIP LOCKED` (never double-processed)",
+        where="https://pypi.org/project/pgqueuer/",
+    ),
+    "dbos": Queue(
+        "scenarios.queues.dbos:Dbos",
+        databases=("sqlite", "postgres"),
+        packages=("dbos",),
+        settings="a queue with worker_concurrency=5 and polling_interval_sec=0.02 (1.0 as it comes); an executor in each process",
+        says="one of your processes will pick it up for execution",
+        where="https://pypi.org/project/dbos/",
     ),
 }
