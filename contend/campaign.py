@@ -178,7 +178,7 @@ class Campaign:
     def _control(self, draft: Draft, bundle: Bundle, server: Server | None) -> Evidence:
         """Run the known-broken twin under the same settings, once for all cases that share them."""
         case = draft.case
-        name = case.scenario.control[case.database]
+        name = case.scenario.control_under(case.load) or case.scenario.control[case.database]
         load = replace(case.load, timed=False)
         for known in (*self.results, *self.controls):
             same = known.case.scenario.name == case.scenario.name and known.case.engine == case.engine
@@ -428,6 +428,8 @@ def _trial(request: Request, seed: int, database: str, label: str) -> tuple[list
                 skipped.append(Skipped(scenario.name, name, label, refused))
                 continue
             load = _load(scenario, asked, seed + number, timed=False, options=options)
+            if scenario is race and (most := queues.QUEUES[name].most) is not None:
+                load = replace(load, jobs=min(load.jobs, most))
             cases.append(Case(scenario, subject, database, label, load, request.profile))
     return cases, skipped
 

@@ -9,6 +9,7 @@ from harness.faults import FAULTS
 from harness.invariants import judging
 from reference_impl.defects import DEFECTS
 from scenarios.catalogue import SCENARIOS
+from scenarios.queues import QUEUES
 from scenarios.systems import BUILTIN
 
 Rows = list[dict[str, Any]]
@@ -29,7 +30,7 @@ def scenarios() -> Rows:
 
 
 def systems() -> Rows:
-    """Every system known by name: where it runs, and what must catch it where it is wrong."""
+    """Every system known by name: where it runs, and what must catch it where it is wrong (`right` is null where nobody knows)."""
     rows = []
     for name, found in BUILTIN.items():
         subject = next(iter(found.values()))
@@ -42,6 +43,10 @@ def systems() -> Rows:
                 "story": subject.story,
             }
         )
+    for name, queue in QUEUES.items():
+        there = f"version {queue.version}" if not queue.missing else "not installed"
+        told: dict[str, Any] = {"databases": list(queue.databases), "right": None, "caught_by": {}}
+        rows.append({"name": name, **told, "version": queue.version or None, "story": f"A released package, {there}."})
     return rows
 
 

@@ -105,8 +105,8 @@ def classify(error: BaseException) -> Failure:
     """Read an exception raised by a system as an outcome, without importing any driver.
 
     Looks along `orig` (SQLAlchemy), `__cause__` and `__context__` for the first exception that carries a database's own code
-    (`sqlite_errorcode`, `sqlstate`). A system may also say it itself: an attribute `definite = True` means nothing happened. One that
-    was read elsewhere brings its `failure`.
+    (`sqlite_errorcode`, `sqlstate`, `pgcode`). A system may also say it itself: an attribute `definite = True` means nothing happened. One
+    that was read elsewhere brings its `failure`.
     """
     read = getattr(error, "failure", None)
     if isinstance(read, Failure):
@@ -125,7 +125,7 @@ def classify(error: BaseException) -> Failure:
         if isinstance(errorcode, int):
             code, kind, outcome = sqlite_code(errorcode)
             return Failure(outcome, kind, name, code, message)
-        state = getattr(current, "sqlstate", None)
+        state = getattr(current, "sqlstate", None) or getattr(current, "pgcode", None)  # the latter is psycopg2's
         if isinstance(state, str):
             kind, outcome = sqlstate(state)
             return Failure(outcome, kind, name, state, message)

@@ -19,6 +19,7 @@ from harness.protocols import Handle, JobId, Promise
 Mode = Literal["race", "explore", "load"]
 Profile = Literal["quick", "full"]
 ANY: Final = "any"  # operation that a worker may be in when it is harmed
+HOLDING: Final = "holding"  # no operation, but a job in hand: where what it does with jobs is no operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +293,8 @@ class Stage(Protocol):
         """Do harm to workers, or to the database of all of them, while the context lasts; each is an operation of `nemesis`.
 
         With `inside`, each of the workers is stopped before a statement of such an operation (`ANY`: of whichever), then harmed; with
-        `within_seconds` at a random moment in one instead, by the seed. Raises `FaultMissed` where that did not come about.
+        `within_seconds` at a random moment in one instead, by the seed, and `HOLDING` while it has a job in hand. Raises `FaultMissed`
+        where that did not come about.
         """
 
     def handed_on(self, name: str, *, within: float) -> bool:
@@ -329,12 +331,13 @@ class Scenario:
 
     `faults` says that harm is done on purpose. `latency_ms` is added to every round trip, by engine. `check` says what is wrong with a
     load, or None; `applies` why a system cannot be driven through it, or None. `evidence` names what must have happened (see
-    `harness.coverage`). `control` names, for each database, the known-broken system the same settings must catch. `timed` names the
-    systems whose time is measured when the whole catalogue runs; a system asked for by name always is. `beside` names known-wrong
-    systems that are shown next to the right ones though they are not the control. `quick` names, for each database, the only systems that
-    the quick profile shows; None: all there are. `brief` are options of the quick profile where no scenario was asked for by name, so that
-    a run of everything does not take too long. `sampled`: its schedules do this and that, so that not every invariant can be decided
-    of each of them; it must be of some. `loops`: a system that runs a loop of its own can be driven through it.
+    `harness.coverage`). `control` names, for each database, the known-broken system the same settings must catch, and `control_under` one
+    in its place where the settings of a load cannot show what is wrong with it, or None. `timed` names the systems whose time is measured
+    when the whole catalogue runs; a system asked for by name always is. `beside` names known-wrong systems that are shown next to the
+    right ones though they are not the control. `quick` names, for each database, the only systems that the quick profile shows; None: all
+    there are. `brief` are options of the quick profile where no scenario was asked for by name, so that a run of everything does not take
+    too long. `sampled`: its schedules do this and that, so that not every invariant can be decided of each of them; it must be of some.
+    `loops`: a system that runs a loop of its own can be driven through it.
     """
 
     name: str
@@ -344,6 +347,7 @@ class Scenario:
     evidence: tuple[str, ...]
     control: Mapping[str, str]
     loads: Mapping[Profile, Load]
+    control_under: Callable[[Load], str | None] = lambda _load: None
     needs: tuple[str, ...] = ()
     databases: tuple[str, ...] = ("sqlite", "postgres")
     mode: Mode = "race"

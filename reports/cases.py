@@ -52,6 +52,19 @@ def by_case(run: Run) -> dict[Case, Result]:
     return found
 
 
+def one_each(results: Sequence[Result]) -> list[tuple[Result, int, int]]:
+    """Of released queues' results that repeat each other the first of those that stand worst: with how many do, and of how many.
+
+    In the order of the run; results of other systems are there each by itself.
+    """
+    alike: dict[tuple[str, ...], list[Result]] = {}
+    for each in results:
+        key = (each.scenario, each.system, each.database, each.mode)
+        alike.setdefault(key if each.release is not None else (each.folder,), []).append(each)
+    worst = [(max(own, key=standing), own) for own in alike.values()]  # of those that stand alike, the first
+    return [(one, sum(standing(each) == standing(one) for each in own), len(own)) for one, own in worst]
+
+
 def standing(result: Result) -> int:
     """How well a result stands: 0 as it should be, 1 unproven, 2 wrong. A control should be caught."""
     if result.good:

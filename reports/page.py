@@ -13,6 +13,7 @@ from typing import Final
 from harness.verdict import Judgement
 from reports import rendering, wording
 from reports.anomalies import anomalies
+from reports.cases import one_each
 from reports.interleaving import Interleaving, broken_by, schedule_of
 from reports.interleaving import lay_out as lay_out_schedule
 from reports.latency import latency
@@ -28,6 +29,7 @@ from reports.recovery import recoveries
 from reports.saved import Finding, Operation, Process, Result, Run, Schedule, load
 from reports.scaling import scaling
 from reports.timeline import Timeline, lay_out
+from reports.trial import row, trials
 from reports.zoo import clean, kills
 
 # What is shown at most, so that a page stays small; what is left out is counted on the page and kept in the run.
@@ -75,16 +77,20 @@ def write_page(bundle: Path, out: Path | None = None) -> Path:
 
 def render(run: Run) -> str:
     """The page as HTML text."""
-    blocks = _blocks(run.results)
+    repeated = one_each(run.results)
+    once = [result for result, _, _ in repeated]
+    blocks = _blocks(once)
     shown = [each for block in blocks for each in (*block.findings, *block.folded)]
     return rendering.render(
         "page.html",
         run=run,
         hero=_hero(run),
-        matrix=_matrix(run.results),
-        tables=_invariant_tables(run.results),
+        matrix=_matrix(once),
+        repeats={result.folder: f"{alike} of {runs}" for result, alike, runs in repeated if runs > 1},
+        trial=[row(each) for each in trials(run.results)],
+        tables=_invariant_tables(once),
         generations=_generations(run.results),
-        costs=_costs(run.results),
+        costs=_costs(once),
         blocks=blocks,
         timelines=any(each.timeline for each in shown),
         interleavings=any(each.interleaving for each in shown),
@@ -99,7 +105,7 @@ def render(run: Run) -> str:
         readers=readers(run.results),
         recoveries=recoveries(run.results),
         scalings=scaling(run.results),
-        workers=_workers(run.results),
+        workers=_workers(once),
         doubts=_doubts(run),
         states=_STATES,
     )

@@ -376,6 +376,17 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """A package that somebody released and a system drives: how it was set up, and what its authors say, and where."""
+
+    package: str
+    version: str
+    settings: str
+    says: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """One scenario driven over one system on one database, with its verdict and everything that speaks for it.
 
@@ -398,6 +409,7 @@ class Result:
     expected: str | None
     story: str
     seen_in: str
+    release: Release | None
     semantics: str
     right: bool | None
     findings: tuple[Finding, ...]
@@ -573,6 +585,7 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
         expected=fields.maybe("expected", fields.text),
         story=fields.text("story", ""),
         seen_in=fields.text("seen_in", ""),
+        release=_release(fields.fields("release")) if fields.values.get("release") else None,
         semantics=fields.text("semantics", ""),
         right=fields.maybe("right", fields.flag),
         findings=tuple(
@@ -662,6 +675,12 @@ def _result(fields: _Fields, folder: str, context: _Fields) -> Result:
         durability=fields.mapping("durability"),
         doubts=fields.texts("doubts"),
         commands={name: fields.fields("commands").text(name) for name in fields.mapping("commands")},
+    )
+
+
+def _release(row: _Fields) -> Release:
+    return Release(
+        row.text("package"), row.text("version"), row.text("settings"), row.text("says", ""), row.text("where", "")
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Final
 
 from harness.scenario import Client, Load, Scenario, Stage
 from scenarios.claiming import SETUP_SECONDS, enqueue, install
@@ -10,6 +12,7 @@ from scenarios.flatness import compare_depths
 from scenarios.price import ROUND_SECONDS, Comparison, compare
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+TIMED: Final[Mapping[str, tuple[int, ...]]] = {"quick": (1, 5, 20, 100, 200, 1000), "full": SIZES}
 LATENCIES_MS = {"sqlite": (0.0,), "postgres": (0.0, 1.0, 5.0, 20.0)}
 BASELINE = "reference:select-then-update"
 WORKER = "w0"
@@ -70,7 +73,7 @@ def drive(stage: Stage) -> None:
     if stage.load.timed:
         compare(
             stage,
-            Comparison(BASELINE, stock, timed_claim, SIZES, LATENCIES_MS[stage.database], "a batch of"),
+            Comparison(BASELINE, stock, timed_claim, TIMED[stage.profile], LATENCIES_MS[stage.database], "a batch of"),
             stage.profile,
         )
         if stage.load.options.get("flatness", stage.database == "sqlite" or stage.profile == "full"):

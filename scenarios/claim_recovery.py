@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from harness import faults
 from harness.errors import RunAbandoned, UsageError
-from harness.scenario import ANY, Client, Load, Part, Scenario, Stage, lease_of
+from harness.scenario import ANY, HOLDING, Client, Load, Part, Scenario, Stage, lease_of
 from scenarios.claim_race import applies
 from scenarios.claiming import SETUP_SECONDS, complete, enqueue, install
 
@@ -169,7 +169,8 @@ def befall(
     victims = rng.sample([worker for worker in alive if worker not in spared], plan.workers)
     stage.say(f"{name}: {', '.join(victims)}")
     moment = MOMENT_SECONDS if stage.load.options["aim"] == MOMENT else None
-    with stage.strike(name, victims, inside=plan.inside, within_seconds=moment):
+    lively = plan.inside != "heartbeat" or "heartbeat" in stage.promise.capabilities
+    with stage.strike(name, victims, inside=plan.inside if lively else HOLDING, within_seconds=moment):
         if plan.until_handed_on:
             stage.handed_on(victims[0], within=AWAY_LEASES * tick)
         if plan.adds:
@@ -206,7 +207,14 @@ def check(load: Load) -> str | None:
     return "of two workers one may be away and another dead: give at least 3" if load.workers < 3 else None
 
 
+def control_under(load: Load) -> str | None:
+    """The control where nobody is away and comes back too late, so that no completion could be refused, but somebody dies."""
+    names = planned(load.options["faults"])
+    return CARELESS if "kill-worker" in names and "pause-worker" not in names else None
+
+
 FENCELESS: Final = "defect:unfenced-completion"
+CARELESS: Final = "defect:no-recovery"
 OPTIONS: Final[Mapping[str, Any]] = {"lease_seconds": 1.0, "faults": ALL, "aim": STATEMENT}
 CLAIM_RECOVERY = Scenario(
     name="claim-recovery",
@@ -232,6 +240,7 @@ CLAIM_RECOVERY = Scenario(
         "control-caught",
     ),
     control={"sqlite": FENCELESS, "postgres": FENCELESS},
+    control_under=control_under,
     loads={
         "quick": Load(workers=4, jobs=400, batch=2, options=OPTIONS),
         "full": Load(workers=6, jobs=2000, batch=3, options={**OPTIONS, "lease_seconds": 2.0}),

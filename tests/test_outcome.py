@@ -30,8 +30,9 @@ def test_every_sqlite_row_is_read_also_under_an_extended_code(code: int) -> None
 @pytest.mark.parametrize("state", list(SQLSTATES))
 def test_every_sqlstate_row_is_read_by_code_and_by_class(state: str) -> None:
     full = state if len(state) == 5 else state + "X9X"
-    failure = classify(Coded(sqlstate=full))
-    assert (failure.kind, failure.outcome, failure.code) == (*SQLSTATES[state], full)
+    for name in ("sqlstate", "pgcode"):
+        failure = classify(Coded(**{name: full}))
+        assert (failure.kind, failure.outcome, failure.code) == (*SQLSTATES[state], full)
 
 
 def test_busy_snapshot_has_a_name_of_its_own_as_its_message_is_the_same() -> None:

@@ -65,6 +65,20 @@ class Late(Loop):
                 handler(handle.job)
                 self._queue.complete(worker, [handle])
 
+class Leased(Loop):
+    lease_seconds = 30.0
+
+    def __init__(self, url, lease_seconds=30.0, **options):
+        self._queue = self.queue(url, lease_seconds=lease_seconds)
+
+    def work(self, worker, handler, stop):
+        while not stop.is_set():
+            self._queue.recover()
+            for handle in self._queue.claim(worker, 1):
+                handler(handle.job)
+                self._queue.complete(worker, [handle])
+            stop.wait(0.01)
+
 class Returns(Loop):
     def work(self, worker, handler, stop):
         pass
@@ -212,6 +226,20 @@ def test_what_a_loop_hands_over_when_it_is_told_to_stop_is_done(run: Callable[..
     lines = [json.loads(line) for file in place.glob("events/*.ndjson") for line in file.read_text().splitlines()]
     halts = [each["t"] for each in lines if each.get("kind") == "halt" and each["phase"] == "main"]
     assert max(halts) < min(each["t"] for each in lines if each.get("phase") == "quiet")
+
+
+def test_a_loop_is_killed_with_a_job_in_hand_which_another_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shows no signs of life to be killed in; the control, whose jobs nobody recovers, is one that a kill alone shows."""
+    (tmp_path / "loops.py").write_text(LOOPS)
+    monkeypatch.chdir(tmp_path)
+    options = ["--option", "faults=kill-worker", "--option", "lease_seconds=1", "--jobs", "100", "--json"]
+    asked = ["run", "claim-recovery", "--system", "loops.py:Leased", "--database", "sqlite", *options]
+    status = run_command_line(asked)
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert (status, result["verdict"], result["coverage"]["control"]) == (0, "pass", "caught"), result["reasons"]
+    assert result["measurements"]["recovered_jobs"]["value"] >= 1
 
 
 def test_a_loop_that_returns_is_no_pass(run: Callable[..., Any]) -> None:

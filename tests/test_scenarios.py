@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from harness import coverage
 from harness.errors import ContendError, UsageError
 from harness.faults import FAULTS
 from harness.invariants import judging
-from harness.protocols import OPTIONAL, REQUIRED
+from harness.protocols import OPTIONAL, REQUIRED, Promise
 from harness.run import too_few
 from harness.scenario import Load, Profile, Scenario, Stage
 from reference_impl.defects import DEFECTS
@@ -66,6 +67,25 @@ def test_what_a_race_finds_by_luck_alone_is_shown_where_it_is_explored() -> None
     modes = {case.scenario.mode for case in cases if case.subject.name == "defect:progress-lost-update"}
     assert modes == {"explore"}
     assert "race" in {case.scenario.mode for case in cases if case.subject.name == "defect:progress-stale-overwrite"}
+
+
+@pytest.mark.parametrize(
+    ("faults", "control"),
+    [
+        ("kill-worker", "defect:no-recovery"),
+        ("kill-worker, hold-lock", "defect:no-recovery"),
+        ("pause-worker,kill-worker", None),
+        ("all", None),
+        ("hold-lock", None),
+    ],
+)
+def test_the_control_of_claim_recovery_is_one_that_its_faults_can_show(faults: str, control: str | None) -> None:
+    scenario = SCENARIOS["claim-recovery"]
+    load = scenario.loads["quick"]
+    assert scenario.control_under(replace(load, options={**load.options, "faults": faults})) == control
+    if control is not None:
+        assert {subject.expected(scenario) for subject in find(control).values()} == {"no-lost-job"}
+        assert set(find(control)) == set(scenario.databases)
 
 
 def test_every_scenario_wants_its_control_caught() -> None:
@@ -196,6 +216,7 @@ def test_whom_the_last_fault_befell_is_spared_by_the_next_and_the_dead_by_all(mo
         """As much of a stage as is needed to see who is struck."""
 
         load = claim_recovery.CLAIM_RECOVERY.loads["quick"]
+        promise = Promise()
 
         def say(self, line: str) -> None:
             """Nobody listens."""

@@ -12,6 +12,11 @@ WITH claims_done AS (
          coalesce(sum(s.trips), 0) AS trips
   FROM claims_done c LEFT JOIN statements s ON s.operation = c.operation
   GROUP BY c.operation
+), of_workers AS (  -- polls and all, until the last of them had done its last
+  SELECT count(*) AS statements
+  FROM statements s JOIN processes p ON p.process = s.process AND p.role = 'worker'
+  WHERE s.kind IN ('read', 'write') AND s.started_ns BETWEEN (SELECT min(invoked_ns) FROM claims_done) AND (
+    SELECT max(completed_ns) FROM operations WHERE kind = 'complete' AND phase = 'main')
 ), scans AS (
   SELECT split_part(process, '.', 1) AS worker, count(*) AS jobs, min(invoked_ns) AS from_ns
   FROM operations
@@ -50,6 +55,9 @@ UNION ALL SELECT 'slowest_claim_ms', 'ms', max((completed_ns - invoked_ns) / 1e6
 UNION ALL SELECT 'statements_per_claim', 'statements', avg(statements) FROM spent WHERE (SELECT count(*) FROM statements) > 0
 UNION ALL SELECT 'transactions_per_claim', 'transactions', avg(transactions) FROM spent WHERE (SELECT count(*) FROM statements) > 0
 UNION ALL SELECT 'round_trips_per_claim', 'round trips', avg(trips) FROM spent WHERE (SELECT sum(trips) FROM statements) > 0
+UNION ALL SELECT 'statements_per_finished_job', 'statements', (SELECT statements FROM of_workers) / nullif(
+            (SELECT count(DISTINCT job) FROM handles WHERE kind = 'complete' AND phase = 'main' AND outcome = 'ok'), 0)
+          WHERE (SELECT count(*) FROM statements) > 0
 UNION ALL SELECT 'lock_errors', 'errors', count(*) FROM operations
           WHERE kind = 'claim' AND phase = 'main' AND error_kind IN ('lock', 'deadlock', 'serialization')
 UNION ALL SELECT 'witnessed_lock_errors', 'errors', count(*) FROM statements WHERE error_kind IN ('lock', 'deadlock', 'serialization')

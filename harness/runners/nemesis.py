@@ -2,7 +2,8 @@
 
 Harm is aimed. `inside` names an operation: the worker is stopped by a brake in the first statement it begins in such an operation, then
 the harm is done, then the brake let go. Where there is no brake (a SQLite file opened by a program of another language), and for a kill
-some time into an operation, the worker is met in it at a random moment: stopped by a signal, and looked at once more.
+some time into an operation, the worker is met in it at a random moment: stopped by a signal, and looked at once more. So it is where
+it is to be harmed with a job in hand.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from harness.levers import Levers
 from harness.processes import Crew
 from harness.protocols import Fault, Network, Server
 from harness.recorder import Recorder
-from harness.scenario import ANY
+from harness.scenario import ANY, HOLDING
 
 INSIDE_SECONDS: Final = 30.0  # how long a process may take to come to the operation it is to be harmed in
 LOOK_SECONDS: Final = 0.0002  # between two looks at what it is doing
@@ -52,6 +53,13 @@ class Ledger:
         """The jobs it was the last to be handed, and has not set out to complete or give back."""
         self._catch_up("")
         return {job for job, holder in self._holders.items() if holder == name}
+
+    def is_in(self, name: str, inside: str) -> bool:
+        """Whether a process is in an operation of this kind; `ANY`: of whichever, `HOLDING`: or has a job in hand."""
+        if inside == HOLDING:
+            return bool(self.held_by(name))
+        kinds = self.now(name)
+        return inside in kinds or (inside == ANY and bool(kinds))
 
     def _catch_up(self, name: str) -> None:
         """Take note of what is new of one process, or of all, in the order it happened: a job goes from hand to hand."""
@@ -193,7 +201,8 @@ class Nemesis:
                 )
             if not harmed and any(self._stopped.values()):
                 braked.close()  # by a signal: it may hold the very lock that a harm to the database is to take
-            healing.enter_context(self.recorder.harm(fault.kind, harmed, value={"fault": fault.name}))
+            aimed = {"fault": fault.name, "inside": inside}
+            healing.enter_context(self.recorder.harm(fault.kind, harmed, value=aimed))
             healing.enter_context(fault.strike(self, harmed or self.everybody))
             braked.close()
             yield
@@ -203,8 +212,8 @@ class Nemesis:
         """Hold a worker inside an operation of this kind, before a statement if that can be."""
         ledger, until = Ledger(self.crew.folder / "events"), time.monotonic() + INSIDE_SECONDS
         try:
-            while not self._brakeless and self._stops(worker, ledger, until):
-                if _is_in(ledger.now(worker), inside):
+            while not (self._brakeless or inside == HOLDING) and self._stops(worker, ledger, until):
+                if ledger.is_in(worker, inside):
                     yield
                     return
                 self._brake(worker, on=False)
@@ -226,11 +235,11 @@ class Nemesis:
             time.sleep(LOOK_SECONDS)
         return True
 
-    def _see_at_work(self, worker: str, ledger: Ledger) -> set[str]:
-        """What a worker is in the middle of. Raises `FaultMissed` where it has come to its end."""
+    def _see_at_work(self, worker: str, ledger: Ledger) -> None:
+        """Take note of what a worker is in the middle of. Raises `FaultMissed` where it has come to its end."""
         if not self.crew.at_work(worker):
             raise FaultMissed(f"{worker} had come to its end before it could be harmed.")
-        return ledger.now(worker)
+        ledger.now(worker)
 
     def _brake(self, worker: str, *, on: bool) -> None:
         if self.network is None:
@@ -246,10 +255,11 @@ class Nemesis:
         """Meet a worker in an operation of this kind, so long after that was seen, and hold it there by a signal."""
         ledger = Ledger(self.crew.folder / "events")
         while time.monotonic() < until:
-            if _is_in(self._see_at_work(worker, ledger), inside):
+            self._see_at_work(worker, ledger)
+            if ledger.is_in(worker, inside):
                 time.sleep(after_seconds)
                 with self._kept(worker):
-                    if _is_in(ledger.now(worker), inside):  # it may have gone on meanwhile
+                    if ledger.is_in(worker, inside):  # it may have gone on meanwhile
                         yield
                         return
             time.sleep(LOOK_SECONDS)
@@ -279,9 +289,9 @@ class Nemesis:
 
     @staticmethod
     def _not_met(worker: str, inside: str) -> RunAbandoned:
+        if inside == HOLDING:
+            return FaultMissed(
+                f"{worker} was not met with a job in hand within {INSIDE_SECONDS:g} s, to be harmed then."
+            )
         what = "any operation" if inside == ANY else f"an operation `{inside}`"
         return FaultMissed(f"{worker} was not met in {what} within {INSIDE_SECONDS:g} s, to be harmed in it.")
-
-
-def _is_in(kinds: set[str], inside: str) -> bool:
-    return inside in kinds or (inside == ANY and bool(kinds))

@@ -221,7 +221,7 @@ _TABLE: Final = (
         _both(SqliteNoRecovery, PostgresNoRecovery),
         bug="A killed worker's job stays claimed for ever.",
         seen_in="django-tasks#46, kombu",
-        caught_by={"claim-race": "no-lost-job"},
+        caught_by={"claim-race": "no-lost-job", "claim-recovery": "no-lost-job"},
         certain="zoo",
     ),
     Defect(

@@ -23,7 +23,8 @@ class Queue:
     """A released queue: the class here that drives it (`module:Class`), on which databases, and the packages that takes, its own first.
 
     `says` is what its authors say of several processes that claim at once, in their words, and `where`; empty: nothing was found.
-    `settings` is how it was set up, as far as that shows in figures: what is claimed at once, how often it asks.
+    `settings` is how it was set up, as far as that shows in figures: what is claimed at once, how often it asks. `most` jobs are in a race
+    of the trial, if it asks so seldom that it would not come to the end of more.
     """
 
     system: str
@@ -32,6 +33,7 @@ class Queue:
     settings: str
     says: str = ""
     where: str = ""
+    most: int | None = None
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -52,6 +54,14 @@ def _version(package: str) -> str:
 
 
 QUEUES: Final[Mapping[str, Queue]] = {
+    "awa-pg": Queue(
+        "scenarios.queues.awa_pg:Awa",
+        databases=("postgres",),
+        packages=("awa-pg",),
+        settings="`start` with 5 workers a process, polling every 200 ms beside notifications; it claims for all workers that are free",
+        says="Awa rejects stale completions and rescues stuck work, but it does not promise “exactly once”.",
+        where="https://github.com/hardbyte/awa",
+    ),
     "huey": Queue(
         "scenarios.queues.huey:Huey",
         databases=("sqlite",),
@@ -59,6 +69,15 @@ QUEUES: Final[Mapping[str, Queue]] = {
         settings="SqliteHuey as it comes; one task in a claim (`dequeue`), taken out of the table as it is claimed",
         says="multi-process, multi-thread or greenlet task execution models",
         where="https://pypi.org/project/huey/",
+    ),
+    "liteq": Queue(
+        "scenarios.queues.liteq:Liteq",
+        databases=("sqlite",),
+        packages=("liteq",),
+        settings="a worker with a concurrency of 1 a process, which asks for one task every half second, as it always does",
+        says="Use BEGIN IMMEDIATE to prevent race conditions between multiple workers",
+        where="liteq/worker.py, as released",
+        most=30,
     ),
     "litequeue": Queue(
         "scenarios.queues.litequeue:Lite",
@@ -73,5 +92,69 @@ QUEUES: Final[Mapping[str, Queue]] = {
         settings="SQLiteAckQueue with multithreading and without auto_resume; one item in a claim (`get`)",
         says="Thread-safe: Supports multi-threaded producers and consumers",
         where="https://pypi.org/project/persist-queue/",
+    ),
+    "kombu": Queue(
+        "scenarios.queues.kombu:Simple",
+        databases=("sqlite", "postgres"),
+        packages=("kombu",),
+        settings="SQLAlchemy transport as it comes; one message in a claim (`SimpleQueue.get_nowait`)",
+    ),
+    "apscheduler": Queue(
+        "scenarios.queues.apscheduler:Scheduler",
+        databases=("sqlite", "postgres"),
+        packages=("apscheduler",),
+        settings="SQLAlchemyJobStore as it comes; misfire_grace_time=None, so that nothing is due too long ago; all due jobs in a claim, "
+        "for 10 threads; a scheduler whose loop has ended is followed by a new one",
+        says="How do I share a single job store among one or more worker processes? Short answer: You can't.",
+        where="https://apscheduler.readthedocs.io/en/3.x/faq.html",
+    ),
+    "django-tasks": Queue(
+        "scenarios.queues.django_tasks:Tasks",
+        databases=("sqlite", "postgres"),
+        packages=("django-tasks-db", "django-tasks", "django"),
+        settings="DatabaseBackend and the worker of db_worker, one task in a claim, interval=0.1, startup_delay=False; "
+        "on SQLite transaction_mode=IMMEDIATE, as Django's documentation has it; else Django's defaults: a connection for each look",
+        says='"claim" the task, so it isn\'t run by another worker process',
+        where="https://pypi.org/project/django-tasks-db/, db_worker.py",
+    ),
+    "pgmq": Queue(
+        "scenarios.queues.pgmq:Pgmq",
+        databases=("postgres",),
+        packages=("pgmq",),
+        settings="the SQL its client ships, without the extension; batches in claims (`read_batch`) and completions (`archive_batch`)",
+        says="Exactly-once delivery — Guaranteed delivery to a single consumer within a visibility timeout.",
+        where="https://pypi.org/project/pgmq/",
+    ),
+    "pq": Queue(
+        "scenarios.queues.pq:Transactional",
+        databases=("postgres",),
+        packages=("pq", "psycopg2-binary"),
+        settings="one job in a `get`, in one transaction (`with queue`) from the claim of a batch to its completion",
+        says="uses SKIP LOCKED for concurrency control",
+        where="https://pypi.org/project/pq/",
+    ),
+    "procrastinate": Queue(
+        "scenarios.queues.procrastinate:Procrastinate",
+        databases=("postgres",),
+        packages=("procrastinate",),
+        settings="JobManager with a pool of 1 connection, which looks at the connection before each use; one job in a fetch (`fetch_job`)",
+        says="This ensures that when a worker starts executing a job, it's the only one",
+        where="https://procrastinate.readthedocs.io/en/stable/discussions.html",
+    ),
+    "pgqueuer": Queue(
+        "scenarios.queues.pgqueuer:PgQueuer",
+        databases=("postgres",),
+        packages=("pgqueuer", "psycopg"),
+        settings="Queries on 1 connection of psycopg, entrypoint without a limit; as many jobs in a `dequeue` as are asked for",
+        says="workers claim jobs with `FOR UPDATE SKIP LOCKED` (never double-processed)",
+        where="https://pypi.org/project/pgqueuer/",
+    ),
+    "dbos": Queue(
+        "scenarios.queues.dbos:Dbos",
+        databases=("sqlite", "postgres"),
+        packages=("dbos",),
+        settings="a queue with worker_concurrency=5 and polling_interval_sec=0.02 (1.0 as it comes); an executor in each process",
+        says="one of your processes will pick it up for execution",
+        where="https://pypi.org/project/dbos/",
     ),
 }

@@ -23,7 +23,7 @@ from harness.processes import CONTEXT, Birth, Crew, Source
 from harness.recorder import RecordedSystem, Recorder
 from harness.runners import nemesis
 from harness.runners.nemesis import Ledger, Nemesis
-from harness.scenario import ANY, Client, Part
+from harness.scenario import ANY, HOLDING, Client, Part
 from harness.witnesses.sqlite_trace import SqliteTrace
 
 FORK = multiprocess.get_context("fork")
@@ -47,7 +47,7 @@ class Counter:
         self.connection.execute("BEGIN IMMEDIATE")
         self.connection.execute("INSERT INTO counter VALUES (1)")
         self.connection.execute("COMMIT")
-        return []
+        return [1]
 
     def complete(self, worker: str, handles: list[int]) -> None:
         pass
@@ -61,6 +61,14 @@ def both_in_turn(client: Client) -> None:
     while not client.over():
         client.enqueue([{"payload": "x"}])
         client.claim(1)
+
+
+def hold_in_turn(client: Client) -> None:
+    while not client.over():
+        handles = client.claim(1).handles
+        client.pause(0.01)
+        client.complete(handles)
+        client.pause(0.01)
 
 
 def nothing_asked(client: Client) -> None:
@@ -124,6 +132,27 @@ def test_where_no_statement_can_be_braked_the_worker_is_met_at_a_random_moment(
     crew, nemesis, _ = struck
     with nemesis.strike("pause-worker", ["w0"], "complete"):
         assert Ledger(crew.folder / "events").now("w0") == {"complete"}
+
+
+@pytest.mark.parametrize("struck", [hold_in_turn], indirect=True)
+def test_a_worker_that_is_to_have_a_job_in_hand_is_met_with_one(struck: tuple[Crew, Nemesis, Any]) -> None:
+    crew, nemesis, _ = struck
+    for _ in range(10):
+        with nemesis.strike("pause-worker", ["w0"], HOLDING):
+            assert Ledger(crew.folder / "events").held_by("w0") == {"1"}
+    assert {event["value"]["inside"] for event in events(crew, "nemesis") if event["e"] == "invoke"} == {HOLDING}
+
+
+@pytest.mark.parametrize("struck", [nothing_asked], indirect=True)
+def test_a_job_in_hand_that_never_comes_is_a_fault_missed(
+    struck: tuple[Crew, Nemesis, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nemesis, "INSIDE_SECONDS", 0.3)
+    with (
+        pytest.raises(FaultMissed, match="not met with a job in hand"),
+        struck[1].strike("kill-worker", ["w0"], HOLDING),
+    ):
+        pass
 
 
 def test_at_a_random_moment_it_may_hold_the_lock_that_harm_to_the_database_is_to_take(

@@ -274,6 +274,19 @@ def test_a_fault_that_never_ended_did_not_take_hold_wherever_it_began(tmp_path: 
     assert not found.present
 
 
+@pytest.mark.parametrize(
+    ("aim", "completed", "landed"), [("holding", 20, True), ("holding", 10, False), ("any", 20, False)]
+)
+def test_a_fault_aimed_at_who_has_a_job_in_hand_landed_where_it_had_one(
+    tmp_path: Path, aim: str, completed: int, *, landed: bool
+) -> None:
+    aimed = replace(fault("kill-worker", 15, 16, "w0"), value={"fault": "kill-worker", "inside": aim})
+    history = History([claim("w0", 1, 9, 7), aimed, complete("w0", completed, completed + 2, 7)], processes=TWO)
+    with coverage.open_history(history.save(tmp_path / "h")) as opened:
+        (found,) = coverage.evidence(opened, ["faults-landed"])
+    assert found.present is landed
+
+
 FIRST, PAUSED, NEXT = claim("w0", 1, 9, 7), fault("pause-worker", 15, 40, "w0"), claim("w1", 30, 35, 7)
 
 
