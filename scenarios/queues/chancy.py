@@ -41,17 +41,18 @@ class Updated(Plugin):  # type: ignore[misc]  # chancy ships no types
 
 
 class Chancy:
-    """A Worker's `fetch_jobs`, `queue_update` and `flush`, without its loop. A heartbeat is a worker's, for all it has."""
+    """A Worker's `fetch_jobs`, `queue_update` and `flush`, without its loop.
+
+    A sign of life is a worker's and answers nothing about a job: it is given with each claim, and no heartbeat is offered.
+    """
 
     databases = ("postgres",)
     lease_seconds = 90.0
 
-    def __init__(self, url: str, lease_seconds: float | None = None) -> None:
-        self._announces_each_claim = lease_seconds is not None  # else as rarely as a worker does: once, within a race
-        self._announced = False
+    def __init__(self, url: str, lease_seconds: float = lease_seconds) -> None:
         self._updated = Updated()
         self._app = App(url, plugins=[self._updated], no_default_plugins=True, max_connection_pool_size=1)
-        self._worker = Worker(self._app, heartbeat_timeout=lease_seconds or self.lease_seconds)
+        self._worker = Worker(self._app, heartbeat_timeout=lease_seconds)
         self._runner = asyncio.Runner()
         self._runner.run(self._open())
 
@@ -64,7 +65,7 @@ class Chancy:
         return self._runner.run(self._push(jobs))
 
     def claim(self, _worker: str, limit: int) -> list[dict[str, Any]]:
-        """Fetch as many as asked for."""
+        """Announce the worker, and fetch as many as asked for."""
         return [
             {"job": str(job.id), "token": str(job.claim_id), "fetched": job}
             for job in self._runner.run(self._fetch(limit))
@@ -74,10 +75,6 @@ class Chancy:
         """Update all as succeeded; give those that were accepted."""
         self._runner.run(self._succeed([handle["fetched"] for handle in handles]))
         return [handle["job"] for handle in handles if handle["job"] in self._updated.jobs]
-
-    def heartbeat(self, _worker: str, _handles: list[dict[str, Any]]) -> None:
-        """Announce the worker."""
-        self._runner.run(self._announce())
 
     def recover(self) -> int:
         """Recover what unannounced workers have, as the leader among those that are asked to: there is but one."""
@@ -102,15 +99,9 @@ class Chancy:
         new = [Job.from_func(work, kwargs={"payload": job["payload"]}, priority=job["priority"]) for job in jobs]
         return [str(each.identifier) async for batch in self._app.push_many(new, batch_size=len(new)) for each in batch]
 
-    async def _announce(self) -> None:
+    async def _fetch(self, limit: int) -> list[QueuedJob]:
         async with self._app.pool.connection() as connection:
             await self._worker.announce_worker(connection)
-        self._announced = True
-
-    async def _fetch(self, limit: int) -> list[QueuedJob]:
-        if self._announces_each_claim or not self._announced:
-            await self._announce()
-        async with self._app.pool.connection() as connection:
             fetched: list[QueuedJob] = await self._worker.fetch_jobs(QUEUE, connection, up_to=limit)
             return fetched
 
