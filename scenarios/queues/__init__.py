@@ -157,4 +157,12 @@ QUEUES: Final[Mapping[str, Queue]] = {
         says="one of your processes will pick it up for execution",
         where="https://pypi.org/project/dbos/",
     ),
+    "saq": Queue(
+        "scenarios.queues.saq:Saq",
+        databases=("postgres",),
+        packages=("saq", "psycopg", "psycopg-pool"),
+        settings="one job in a claim (`dequeue`), which waits 50 ms to be notified before it is empty; in claim-recovery a sweep before each",
+        says="Easily run multiple workers to leverage more cores",
+        where="https://pypi.org/project/saq/",
+    ),
 }
