@@ -428,6 +428,8 @@ def _trial(request: Request, seed: int, database: str, label: str) -> tuple[list
                 skipped.append(Skipped(scenario.name, name, label, refused))
                 continue
             load = _load(scenario, asked, seed + number, timed=False, options=options)
+            if scenario is race and (most := queues.QUEUES[name].most) is not None:
+                load = replace(load, jobs=min(load.jobs, most))
             cases.append(Case(scenario, subject, database, label, load, request.profile))
     return cases, skipped
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from contend.campaign import Request
     from harness.runners.load import Crowd
     from harness.scenario import Profile
+    from reports.export import Form
 
 # As scenarios.explorations has them; to show the help must not take the time of importing that.
 EXPLORED = (
@@ -357,6 +358,29 @@ def report(bundles: tuple[Path, ...], out: Path | None) -> int:
         else:
             written = history.write_runs(folders, out)
     click.echo(str(written))
+    return 0
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--result", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Which result.")
+@click.option(
+    "--format", "form", type=click.Choice(("edn", "json")), required=True, help="As Jepsen has it, or all tables."
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Where it goes. [default: stdout]")
+def export(*, bundle: Path, result: int, form: Form, out: Path | None) -> int:
+    """Write the history of one result out for other tools, with nothing left out.
+
+    edn: a map a line for each invocation and completion, for Jepsen's checkers. json: one document with the operations and their handles,
+    the statements, processes, acquisitions and the context.
+    """
+    from reports import export as exports  # noqa: PLC0415  # see the module's caption
+
+    if out is None:
+        exports.pour(bundle, result, form, sys.stdout.buffer)
+    else:
+        name, count = exports.write(bundle, result, form, out)
+        click.echo(f"{out}: {count:,} operations of {name}.")
     return 0
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 from conftest import Once
 
+from contend.campaign import Request, plan
 from contend.cli import run_command_line
 from reports import trial
 from reports.saved import load
@@ -75,6 +76,13 @@ def test_each_entry_says_how_it_was_set_up_and_quotes_with_an_address() -> None:
     for queue in QUEUES.values():
         assert queue.settings
         assert bool(queue.says) == bool(queue.where)
+
+
+def test_a_queue_that_asks_seldom_has_no_more_jobs_in_its_race_than_it_can_end() -> None:
+    cases = plan(Request(("trial",), databases=("sqlite",), jobs=150, seed=1)).cases
+    jobs = {case.subject.name: case.load.jobs for case in cases}
+    assert {name for name, number in jobs.items() if number < 150} == {name for name in jobs if QUEUES[name].most}
+    assert jobs.get("liteq", 30) == 30
 
 
 def test_a_queue_that_is_not_installed_says_what_to_install(

@@ -23,7 +23,8 @@ class Queue:
     """A released queue: the class here that drives it (`module:Class`), on which databases, and the packages that takes, its own first.
 
     `says` is what its authors say of several processes that claim at once, in their words, and `where`; empty: nothing was found.
-    `settings` is how it was set up, as far as that shows in figures: what is claimed at once, how often it asks.
+    `settings` is how it was set up, as far as that shows in figures: what is claimed at once, how often it asks. `most` jobs are in a race
+    of the trial, if it asks so seldom that it would not come to the end of more.
     """
 
     system: str
@@ -32,6 +33,7 @@ class Queue:
     settings: str
     says: str = ""
     where: str = ""
+    most: int | None = None
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -52,6 +54,14 @@ def _version(package: str) -> str:
 
 
 QUEUES: Final[Mapping[str, Queue]] = {
+    "awa-pg": Queue(
+        "scenarios.queues.awa_pg:Awa",
+        databases=("postgres",),
+        packages=("awa-pg",),
+        settings="`start` with 5 workers a process, polling every 200 ms beside notifications; it claims for all workers that are free",
+        says="Awa rejects stale completions and rescues stuck work, but it does not promise “exactly once”.",
+        where="https://github.com/hardbyte/awa",
+    ),
     "huey": Queue(
         "scenarios.queues.huey:Huey",
         databases=("sqlite",),
@@ -59,6 +69,15 @@ QUEUES: Final[Mapping[str, Queue]] = {
         settings="SqliteHuey as it comes; one task in a claim (`dequeue`), taken out of the table as it is claimed",
         says="multi-process, multi-thread or greenlet task execution models",
         where="https://pypi.org/project/huey/",
+    ),
+    "liteq": Queue(
+        "scenarios.queues.liteq:Liteq",
+        databases=("sqlite",),
+        packages=("liteq",),
+        settings="a worker with a concurrency of 1 a process, which asks for one task every half second, as it always does",
+        says="Use BEGIN IMMEDIATE to prevent race conditions between multiple workers",
+        where="liteq/worker.py, as released",
+        most=30,
     ),
     "litequeue": Queue(
         "scenarios.queues.litequeue:Lite",
@@ -155,5 +174,21 @@ QUEUES: Final[Mapping[str, Queue]] = {
         settings="a queue with worker_concurrency=5 and polling_interval_sec=0.02 (1.0 as it comes); an executor in each process",
         says="one of your processes will pick it up for execution",
         where="https://pypi.org/project/dbos/",
+    ),
+    "chancy": Queue(
+        "scenarios.queues.chancy:Chancy",
+        databases=("postgres",),
+        packages=("chancy",),
+        settings="a pool of 1 connection, no default plugins; batches in claims (`fetch_jobs`) and completions (`flush`)",
+        says="It's safe to call this method concurrently, as the jobs will be locked for the duration of the transaction",
+        where="https://github.com/TkTech/chancy/blob/main/chancy/worker.py",
+    ),
+    "saq": Queue(
+        "scenarios.queues.saq:Saq",
+        databases=("postgres",),
+        packages=("saq", "psycopg", "psycopg-pool"),
+        settings="one job in a claim (`dequeue`), which is empty after 50 ms without a notification; in claim-recovery a sweep before each",
+        says="Easily run multiple workers to leverage more cores",
+        where="https://pypi.org/project/saq/",
     ),
 }
