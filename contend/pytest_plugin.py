@@ -57,20 +57,27 @@ class Contend:
 
     def race(self, system: type[Any] | str, **parameters: Any) -> Outcome:
         """Race a queue's class, or a system by name; see `contend.race`."""
+        __tracebackhide__ = True
         from contend.testing import race  # noqa: PLC0415  # DuckDB and more, which an unused plugin must not cost
 
         return self._outcome(race, system, parameters)
 
     def explore(self, system: type[Any] | str, **parameters: Any) -> Outcome:
         """Explore a queue's class, or a system by name; see `contend.explore`."""
+        __tracebackhide__ = True
         from contend.testing import explore  # noqa: PLC0415  # as above
 
         return self._outcome(explore, system, parameters)
 
     def _outcome(self, run: Callable[..., Outcome], system: type[Any] | str, parameters: dict[str, Any]) -> Outcome:
         __tracebackhide__ = True
+        from harness.errors import UsageError  # noqa: PLC0415  # as above
+
         usual = {key: value for key, value in self._usual.items() if key != "profile" or run.__name__ == "race"}
-        outcome = run(system, out=self._out, serve=self._servers.serve, **{**usual, **parameters})
+        try:
+            outcome = run(system, out=self._out, serve=self._servers.serve, **{**usual, **parameters})
+        except UsageError as error:  # the sentence says it all; where in contend it was said helps nobody
+            raise error.with_traceback(None) from None
         self._keep(str(outcome.document["bundle"]))
         return outcome
 

@@ -324,8 +324,10 @@ class CommandSystem:
             last_words(self._log_from),
         )
 
-    def _break(self, seen: str, cause: str, words: str = "") -> NoReturn:
-        expected = f'Expected one line such as {{"id":{self._number},"ok":…}} as the answer to `{self._op}`.'
+    def _break(self, seen: str, cause: str, words: str = "", expected: str = "") -> NoReturn:
+        expected = (
+            expected or f'Expected one line such as {{"id":{self._number},"ok":…}} as the answer to `{self._op}`.'
+        )
         self._broken = f"{seen}. {expected} Likely cause: {cause}.{words}"
         self._kill()
         raise ProtocolBroken(self._broken)
@@ -351,6 +353,7 @@ class CommandSystem:
             self._break(
                 f"The command printed {_quote(self._have)} after its last answer",
                 "an answer is sent twice, or something in it prints to standard output",
+                expected=f"Expected nothing, as `{self._op}` was answered and its input has ended.",
             )
         try:
             code = self._process.wait(max(0.1, deadline - time.monotonic()))

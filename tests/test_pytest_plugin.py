@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -166,6 +168,87 @@ def test_what_is_wrong_is_said_in_one_sentence(pytester: pytest.Pytester) -> Non
             r"E .*it has no method claim\(\).*",
         ]
     )
+
+
+WORKER = """
+import json, sqlite3, sys, time
+
+db = sqlite3.connect(sys.argv[1].removeprefix("sqlite:///"), timeout=30, isolation_level=None)
+
+def claim(worker, limit):
+    found = db.execute("SELECT id FROM jobs WHERE status = 'ready' ORDER BY id LIMIT ?", (limit,)).fetchall()
+    time.sleep(0.01)  # so that it is seen in every race
+    db.executemany("UPDATE jobs SET status = 'running' WHERE id = ?", found)
+    return [job for (job,) in found]
+
+does = {
+    "hello": lambda **_: {"capabilities": ["install", "enqueue", "claim", "complete"], "databases": ["sqlite"]},
+    "install": lambda: db.execute("CREATE TABLE jobs (id INTEGER PRIMARY KEY, status TEXT DEFAULT 'ready')").close(),
+    "enqueue": lambda jobs: [db.execute("INSERT INTO jobs DEFAULT VALUES").lastrowid for _ in jobs],
+    "claim": claim,
+    "complete": lambda worker, handles: None,
+}
+for line in sys.stdin:
+    request = json.loads(line)
+    number, op = request.pop("id"), request.pop("op")
+    print(json.dumps({"id": number, "ok": does[op](**request)}), flush=True)
+"""
+
+
+def test_a_queue_in_another_language_fails_with_its_columns_and_wrong_use_with_a_sentence(
+    pytester: pytest.Pytester,
+) -> None:
+    (pytester.path / "worker.py").write_text(WORKER)
+    command = f"exec:{shlex.quote(sys.executable)} worker.py {{url}}"
+    pytester.makepyfile(f"""
+        def test_raced(contend):
+            contend.race({command!r}, workers=3, jobs=60).assert_passed()
+
+        def test_explored_on_sqlite(contend):
+            contend.explore({command!r})
+
+        def test_not_there(contend):
+            contend.race("exec:no-such-program {{url}}")
+    """)
+    done = run(pytester)
+    done.assert_outcomes(failed=3)
+    done.stdout.re_match_lines_random(
+        [
+            r"E +AssertionError: fail: no-double-claim: \d+ found.*",
+            r"E +no-double-claim: w\d and w\d were both handed job \d+: .*",
+            r"E +ms +w\d +w\d",
+            rf"E +Again: contend run claim-race --system '{re.escape(command)}' --database sqlite --workers 3 .*",
+            r"E .*UsageError: .*can hold nothing back: race it with `contend run`, or explore it on Postgres\.",
+            r"E .*SystemUnusable: .*no-such-program: No such file or directory\. Give a program .*",
+        ]
+    )
+    for ours in ("contend/testing.py", "pytest_plugin.py", "systems.py"):
+        assert ours not in done.stdout.str()
+
+
+def test_a_finding_in_another_language_is_replayed(pytester: pytest.Pytester) -> None:
+    bridge = Path(__file__).with_name("any_language") / "bridge.py"
+    words = [sys.executable, str(bridge), "reference_impl.postgres", "ScalarSubquery"]
+    pytester.makepyfile(f"""
+        def test_explored(contend):
+            queue = {"exec:" + shlex.join(words) + " {url}"!r}
+            contend.explore(queue, database="postgres", workers=2, jobs=1, batch=1).assert_passed()
+    """)
+    done = run(pytester)
+    done.assert_outcomes(failed=1)
+    done.stdout.re_match_lines_random(
+        [
+            r"E +no-double-claim: .*",
+            r"E +w0 +w1 *",
+            r"E .*UPDATE jobs SET .*",
+            r"E .*10 of 10 times\. contend replay .*",
+        ]
+    )
+    (replay,) = {line.partition("contend replay ")[2] for line in done.outlines if line.endswith("--finding 1")}
+    command = [sys.executable, "-m", "contend", "replay", *replay.split()]
+    again = subprocess.run(command, cwd=pytester.path, capture_output=True, text=True, check=False)
+    assert again.returncode == 1, again.stderr
+    assert "10 of 10 times" in again.stdout
 
 
 def test_a_session_without_runs_has_no_report(pytester: pytest.Pytester) -> None:

@@ -2,7 +2,7 @@
 -- Row: two operations completed the job, and the system accepted both.
 -- Severity: violation
 -- Needs: complete
--- Requires: exclusive-claims
+-- Requires: exclusive-claims, asked
 -- Undecidable when: the id was given to more than one job, or may have been.
 WITH repeated AS (
     SELECT schedule, job FROM jobs WHERE completions > 1

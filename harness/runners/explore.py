@@ -762,6 +762,7 @@ class Explored:
     diverged: list[dict[str, Any]] = field(default_factory=list)
     unheld: str = ""  # why the database chose who of several that waited went on; empty: it did not
     interrupted: bool = False
+    replayed: bool = False  # a schedule of an earlier run, since when the system may have changed
     idle: list[str] = field(default_factory=list)  # workers that ran no operation in any schedule
     seconds: float = 0.0
     looking_seconds: float = 0.0  # of these, spent on judging what there was so far
@@ -884,6 +885,7 @@ class Explorer:
     def replay(self, given: Replay) -> list[dict[str, Any]]:
         """Carry one schedule out, recorded as schedule 1, then repeat it as `report` does."""
         found = self.found
+        found.replayed = True
         self._started = time.monotonic()
         self.workers.example = given.example
         self.warm_up()
@@ -1140,8 +1142,9 @@ def doubts(found: Explored, reported: Sequence[Mapping[str, Any]]) -> list[str]:
         first = found.diverged[0]
         problems.append(
             f"{len(found.diverged)} of {found.schedules + len(found.diverged):,} schedules did not go as they had begun before: in "
-            f"schedule {first['schedule']} {first['expected']!r} was expected and {first['got']!r} came. Something else than the order of "
-            "statements decides what the system does: a clock, chance, or what it remembers."
+            f"schedule {first['schedule']} {first['expected']!r} was expected and {first['got']!r} came. "
+            + ("The system has changed since, or something" if found.replayed else "Something")
+            + " else than the order of statements decides what the system does: a clock, chance, or what it remembers."
             + (
                 f" Which of several that waited went on first was the server's choice, as {found.unheld}."
                 if found.unheld

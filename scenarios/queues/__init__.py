@@ -117,6 +117,24 @@ QUEUES: Final[Mapping[str, Queue]] = {
         says='"claim" the task, so it isn\'t run by another worker process',
         where="https://pypi.org/project/django-tasks-db/, db_worker.py",
     ),
+    "django-q2": Queue(
+        "scenarios.queues.django_q2:Broker",
+        databases=("sqlite", "postgres"),
+        packages=("django-q2", "django"),
+        settings="the ORM broker, one task in a claim (`dequeue`), poll=0.01; "
+        "on SQLite transaction_mode=IMMEDIATE, as Django's documentation has it",
+        says="don't process, as another cluster has been faster than us on that task",
+        where="https://pypi.org/project/django-q2/, brokers/orm.py",
+    ),
+    "django-background-tasks": Queue(
+        "scenarios.queues.django_background_tasks:Background",
+        databases=("sqlite", "postgres"),
+        packages=("django-background-tasks", "django"),
+        settings="`run_next_task`, one task in a claim, at once again, and after 0.1 s where there was none; "
+        "on SQLite transaction_mode=IMMEDIATE, as Django's documentation has it",
+        says="Just use one process_tasks per database.",
+        where="https://github.com/django-background-tasks/django-background-tasks/issues/149",
+    ),
     "pgmq": Queue(
         "scenarios.queues.pgmq:Pgmq",
         databases=("postgres",),
@@ -164,5 +182,13 @@ QUEUES: Final[Mapping[str, Queue]] = {
         settings="a pool of 1 connection, no default plugins; a worker announced for each claim; batches in `fetch_jobs` and `flush`",
         says="It's safe to call this method concurrently, as the jobs will be locked for the duration of the transaction",
         where="https://github.com/TkTech/chancy/blob/main/chancy/worker.py",
+    ),
+    "saq": Queue(
+        "scenarios.queues.saq:Saq",
+        databases=("postgres",),
+        packages=("saq", "psycopg", "psycopg-pool"),
+        settings="one job in a claim (`dequeue`), which is empty after 50 ms without a notification; in claim-recovery a sweep before each",
+        says="Easily run multiple workers to leverage more cores",
+        where="https://pypi.org/project/saq/",
     ),
 }

@@ -14,10 +14,9 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 from django_tasks import TaskContext, task
-from psycopg.conninfo import conninfo_to_dict
 
-from reference_impl.sqlite import path_of
 from scenarios.queues.aside import run_aside
+from scenarios.queues.django_site import database
 
 INTERVAL_SECONDS: Final = 0.1  # that the worker sleeps where there was no task
 DATABASES: Final[dict[str, dict[str, Any]]] = {}  # filled once the URL is known, before Django looks
@@ -37,7 +36,7 @@ class Tasks:
     handler: ClassVar[Callable[[str], None]]  # of the worker in this process
 
     def __init__(self, url: str) -> None:
-        DATABASES["default"] = _database(url)
+        DATABASES["default"] = database(url)
         django.setup()
 
     def install(self) -> None:
@@ -74,20 +73,3 @@ class Tasks:
 def execute(context: TaskContext, _payload: str) -> None:
     """What each task does: it is found by its name in whichever process runs it."""
     Tasks.handler(context.task_result.id)
-
-
-def _database(url: str) -> dict[str, Any]:
-    """The setting of a database: of SQLite in the transaction mode that makes a transaction wait for its turn."""
-    if not url.startswith("postgresql://"):
-        return {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": path_of(url),
-            "OPTIONS": {"transaction_mode": "IMMEDIATE"},
-        }
-    given = conninfo_to_dict(url)
-    known = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        **{name: str(given.pop(key, "")) for name, key in known.items()},
-        "OPTIONS": given,
-    }

@@ -210,7 +210,7 @@ def test_one_that_does_not_end_well_says_so(
 def test_a_line_after_the_last_answer_is_found(start: Start) -> None:
     system: Any = start("claim", "answer([1]); answer([1])")
     system.claim("w0", 1)
-    with pytest.raises(ProtocolBroken, match="after its last answer"):
+    with pytest.raises(ProtocolBroken, match=r"after its last answer\. Expected nothing, as `claim` was answered"):
         system.close()
 
 
@@ -229,6 +229,33 @@ print('{"id":2,"ok":"' + 'z' * 900_000 + '"}', flush=True); sys.stdin.read()"""
     other: Any = CommandSystem(shlex.join([sys.executable, "-c", early]), "/", "w0", "")
     assert len(other.claim("w" * 900_000, 1)) == 900_000
     other._kill()
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_an_answer_may_be_a_mebibyte_long_and_no_longer(start: Start, over: int) -> None:
+    longest = 2**20 - len('{"id": 2, "ok": ""}')
+    system: Any = start("claim", f"answer('x' * {longest + over})")
+    if not over:
+        assert len(system.claim("w0", 1)) == longest
+    else:
+        with pytest.raises(ProtocolBroken, match="more than 1,048,576 bytes"):
+            system.claim("w0", 1)
+
+
+IN_PIECES = """
+import time
+for letter in json.dumps({'id': number, 'ok': ['ü', 2]}, ensure_ascii=False).encode() + b'\\r\\n':
+    if letter == 10:
+        time.sleep(0.1)  # so that the end of the line is read alone
+    sys.stdout.buffer.write(bytes([letter]))
+    sys.stdout.flush()
+"""
+
+
+def test_an_answer_that_comes_letter_by_letter_is_taken_when_it_is_whole(start: Start) -> None:
+    system: Any = start("claim", IN_PIECES)
+    assert system.claim("w0", 1) == ["ü", 2]
+    assert system.complete("w0", [1]) is None
 
 
 UNUSABLE = [
@@ -329,6 +356,33 @@ def test_a_run_with_one_that_prints_is_inconclusive_and_quotes_it(tmp_path: Path
         result["reasons"]
     )
     assert "about to log" in next((tmp_path / "runs").glob("*/results/*/logs/setup.txt")).read_text()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("answer('x' * 2**20)", "printed a line of more than 1,048,576 bytes, which begins '{\"id\": "),
+        ("sys.stdout.write('{\"id\":'); sys.stdout.flush(); sys.exit(1)", "ended (exit status 1) in the middle of a line, '{\"id\":'"),
+        ("sys.stdout.write('{\"id\":'); sys.stdout.flush(); time.sleep(99)", "printed '{\"id\":' without an end of line and nothing more"),
+        ("sys.stderr.write('no table\\n'); sys.exit(3)", "ended (exit status 3) without an answer"),
+        ("time.sleep(99)", "did not answer within 2 s"),
+        ("answer([1]); answer([1])", "answered request 2, which was answered before: '{\"id\": 2"),
+        ("answer([1], number - 1)", "answered request 1, which was answered before: '{\"id\": 1"),
+    ],
+)  # fmt: skip
+def test_a_run_says_which_worker_did_what(what: str, said: str, tmp_path: Path) -> None:
+    command = line_of(
+        "claim", f"import time\nif request['worker'] in ('w0', 'w1'):\n    {what}\nelse:\n    answer([1])"
+    )
+    done = contend(
+        "run", "claim-race", "--system", f"exec:{command}", "--database", "sqlite", "--workers", 2, "--jobs", 20,
+        "--option", "answer_seconds=2", "--json", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    (result,) = json.loads(done.stdout)["results"]
+    assert re.match(r"w[01]: The command ", result["reasons"][0])
+    assert said in result["reasons"][0]
 
 
 def test_a_run_with_one_that_says_no_proper_hello_is_inconclusive(tmp_path: Path) -> None:
