@@ -396,15 +396,12 @@ def _zoo(request: Request, seed: int, database: str, label: str) -> tuple[list[C
 
 
 def _trial(request: Request, seed: int, database: str, label: str) -> tuple[list[Case], list[Skipped]]:
-    """Each released queue that is installed: raced; to be thorough again and again, in turn, and explored, and with a worker killed."""
-    rounds = queues.REPEATS if request.profile == "full" else 1
-    race, explore, recovery = (
-        catalogue.find("claim-race"),
-        catalogue.find("claim-race", "explore"),
-        catalogue.find("claim-recovery"),
-    )
-    tried = [(race, number) for number in range(rounds)]
-    tried += [(explore, 0), (recovery, 0)] if request.profile == "full" else []
+    """Each released queue that is installed: raced; to be thorough again and again, in turn, explored, and its workers struck."""
+    race, recovery = catalogue.find("claim-race"), catalogue.find("claim-recovery")
+    tried: list[tuple[Scenario, int, str]] = [(race, 0, "")]
+    if request.profile == "full":
+        tried = [(race, number, "") for number in range(queues.REPEATS)]
+        tried += [(catalogue.find("claim-race", "explore"), 0, ""), *((recovery, 0, fault) for fault in queues.STRUCK)]
     found: dict[str, Subject] = {}
     skipped: list[Skipped] = []
     for name, queue in queues.QUEUES.items():
@@ -416,14 +413,12 @@ def _trial(request: Request, seed: int, database: str, label: str) -> tuple[list
         else:
             found[name] = systems.find(name)[database]
     cases: list[Case] = []
-    for scenario, number in tried:
-        options = {**OPTIONS.get(label, {}), **(queues.STRUCK if scenario is recovery else {})}
+    for scenario, number, fault in tried:
+        options = {**OPTIONS.get(label, {}), **({"faults": fault} if fault else {})}
         asked = replace(request, profile="quick", mode=scenario.mode, jobs=request.jobs or queues.JOBS[scenario.mode])
         for name, subject in found.items():
             refused = _unfit(scenario, name, {database: subject}, database, asked=True, quick=True)
-            returns = subject.promise.lease_seconds is not None or "recover" in subject.promise.capabilities
-            if not refused and scenario is recovery and not returns:
-                refused = "it does not say when what a dead worker held is handed out again"
+            refused = refused or (queues.unstruck(subject.promise, fault) if fault else None)
             if refused:
                 skipped.append(Skipped(scenario.name, name, label, refused))
                 continue

@@ -59,7 +59,7 @@ def one_each(results: Sequence[Result]) -> list[tuple[Result, int, int]]:
     """
     alike: dict[tuple[str, ...], list[Result]] = {}
     for each in results:
-        key = (each.scenario, each.system, each.database, each.mode)
+        key = (each.scenario, each.system, each.database, each.mode, str(each.asked.options.get("faults")))
         alike.setdefault(key if each.release is not None else (each.folder,), []).append(each)
     worst = [(max(own, key=standing), own) for own in alike.values()]  # of those that stand alike, the first
     return [(one, sum(standing(each) == standing(one) for each in own), len(own)) for one, own in worst]

@@ -20,6 +20,9 @@ from reports.saved import Release, Result, Run, load
 
 WITHHELD_ABOVE: Final = 1.15  # the third quartile of the repeats over the first: with more spread no figure is given
 FEWEST: Final = 4  # repeats after the first, which warms up, for a figure
+KILLED: Final = "a worker killed"
+AWAY: Final = "a worker away for longer than its lease"
+WAYS: Final = {"kill-worker": KILLED, "pause-worker": AWAY}  # by what befell it
 RATE: Final = "jobs_per_second"
 STATEMENTS: Final = "statements_per_finished_job"
 
@@ -34,6 +37,11 @@ class Trial:
     results: tuple[Result, ...]
 
     @property
+    def claims(self) -> tuple[Result, ...]:
+        """All that its claim is judged by: a worker that is away for longer than its lease is a question of its own."""
+        return tuple(each for each in self.results if way(each) != AWAY)
+
+    @property
     def races(self) -> tuple[Result, ...]:
         """Those of its races without faults."""
         return tuple(each for each in self.results if each.scenario == "claim-race" and not each.explored)
@@ -42,7 +50,7 @@ class Trial:
     def broken(self) -> Mapping[str, Mapping[str, int]]:
         """For each invariant that was broken, in how many results of each way of looking."""
         found: dict[str, Counter[str]] = {}
-        for result in self.results:
+        for result in self.claims:
             for name in _broken(result):
                 found.setdefault(name, Counter())[way(result)] += 1
         return found
@@ -52,12 +60,13 @@ class Trial:
         """broken: an invariant was; held: every result passed; else not shown."""
         if self.broken:
             return "broken"
-        return "held" if all(each.verdict == "pass" for each in self.results) else "not shown"
+        return "held" if all(each.verdict == "pass" for each in self.claims) else "not shown"
 
     @property
     def handed_on_ms(self) -> float | None:
         """How long what a killed worker held took to be handed on, the median."""
-        times = [each.ms for result in self.results for each in result.recoveries if each.ms is not None]
+        own = [each for each in self.results if way(each) == KILLED]
+        times = [each.ms for result in own for each in result.recoveries if each.ms is not None]
         return statistics.median(times) if times else None
 
     def measured(self, name: str) -> tuple[float, ...]:
@@ -69,7 +78,7 @@ class Trial:
 def way(result: Result) -> str:
     """How a result was looked for."""
     if result.scenario == "claim-recovery":
-        return "killed"
+        return WAYS.get(str(result.asked.options.get("faults")), "faults")
     return "explored" if result.explored else "raced"
 
 
@@ -99,32 +108,47 @@ def claim(trial: Trial) -> str:
         return "broken: " + ", ".join(trial.broken)
     if trial.verdict == "held":
         return "held"
-    reason = next(each.reasons[0] for each in trial.results if each.verdict != "pass" and each.reasons)
+    reason = next(each.reasons[0] for each in trial.claims if each.verdict != "pass" and each.reasons)
     return f"not shown: {wording.plain(reason)}"
+
+
+def away(trial: Trial) -> str:
+    """What became of what a worker held that was away for longer than its lease, and came back."""
+    own = [each for each in trial.results if way(each) == AWAY]
+    if not own:
+        return "–"
+    if broken := dict.fromkeys(name for each in own for name in _broken(each)):
+        return "broken: " + ", ".join(broken)
+    if all(each.verdict == "pass" for each in own):
+        return "held"
+    return (
+        f"not shown: {wording.plain(next(each.reasons[0] for each in own if each.verdict != 'pass' and each.reasons))}"
+    )
 
 
 def shown(trial: Trial) -> list[str]:
     """By which ways of looking, and how much each covered."""
     said = []
-    for name in dict.fromkeys(way(each) for each in trial.results):
-        own = [each for each in trial.results if way(each) == name]
+    for name in dict.fromkeys(way(each) for each in trial.claims):
+        own = [each for each in trial.claims if way(each) == name]
         bad = sum(bool(_broken(each)) for each in own)
         if name == "explored":
             (one, *_) = own
             said.append(f"explored, {wording.schedules(one.coverage) or one.verdict}" + (": broken" if bad else ""))
             continue
         good = sum(each.verdict == "pass" for each in own)
-        word = "raced" if name == "raced" else "raced, a worker killed"
-        said.append(f"{word}, " + (f"broken in {bad} of {len(own)}" if bad else f"{good} of {len(own)} passed"))
+        said.append(f"{name}, " + (f"broken in {bad} of {len(own)}" if bad else f"{good} of {len(own)} passed"))
     return said
 
 
 def again(trial: Trial) -> str:
     """The command that shows it once more: of what broke it, else of what it passed."""
-    worst = next((each for each in trial.results if _broken(each)), trial.results[0])
+    worst = next((each for each in trial.claims if _broken(each)), trial.results[0])
     if worst.explored:
         return f"contend explore {worst.scenario} --system {trial.system} --database {trial.database}"
-    return f"contend run {worst.scenario} --system {trial.system} --database {trial.database}"
+    faults = worst.asked.options.get("faults")
+    struck = f" --option faults={faults} --option lease_seconds=1" if faults else ""
+    return f"contend run {worst.scenario} --system {trial.system} --database {trial.database}{struck}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +163,7 @@ class Row:
     shown_by: str
     again: str
     handed_on: str
+    away: str
     jobs_a_second: str
     statements_a_job: str
     settings: str
@@ -158,6 +183,7 @@ def row(trial: Trial) -> Row:
         shown_by="; ".join(shown(trial)),
         again=again(trial),
         handed_on="–" if handed_on is None else wording.milliseconds(handed_on),
+        away=away(trial),
         jobs_a_second=figure(trial.measured(RATE)),
         statements_a_job=figure(trial.measured(STATEMENTS)),
         settings=trial.release.settings,
@@ -211,15 +237,13 @@ class Record:
 
 def markdown(record: Record) -> str:
     """The table, and below it how each queue was set up and what its authors say."""
-    heads = (
-        "queue | version | on | claim | shown by | again | handed on after a kill | jobs a second | statements a job"
-    )
+    heads = "queue | version | on | claim | shown by | again | handed on after a kill | late completion | jobs a second | statements a job"
     where = f"Python {record.python}, on {record.cores} cores ({record.cpu}); {', '.join(record.databases)}"
     lines = [f"Run on {record.created[:10]} by contend {record.contend}, {where}.", ""]
     lines += [f"| {heads} |", "|" + "---|" * (heads.count("|") + 1)]
     for each in record.rows:
         cells = [each.queue, each.version, each.database, _strong(each), each.shown_by, f"`{each.again}`"]
-        lines.append(_line([*cells, each.handed_on, each.jobs_a_second, each.statements_a_job]))
+        lines.append(_line([*cells, each.handed_on, each.away, each.jobs_a_second, each.statements_a_job]))
     notes = dict.fromkeys((each.queue, each.version, each.settings, each.says, each.where) for each in record.rows)
     lines.append("")
     for queue, version, settings, says, where in notes:

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, Final
+from typing import Final
 
+from harness.protocols import Promise
 from harness.scenario import Mode
 
 COLLECTION: Final = "trial"  # what `contend run` calls all that are installed
 REPEATS: Final = 10  # races of each in the full profile
 JOBS: Final[Mapping[Mode, int | None]] = {"race": 300, "explore": None}  # None: the scenario's own
-STRUCK: Final[Mapping[str, Any]] = {"faults": "kill-worker"}  # what befalls them in claim-recovery
+STRUCK: Final = ("kill-worker", "pause-worker")  # what befalls them in claim-recovery: death, and sleep beyond a lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,15 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return ""
+
+
+def unstruck(promise: Promise, fault: str) -> str | None:
+    """Why nothing could be said of a queue whose worker died or slept, or None: what it holds must be handed on at some time."""
+    if fault == "pause-worker" and promise.lease_seconds is None:
+        return "what a worker holds is its own for as long as it lives"
+    if promise.lease_seconds is None and "recover" not in promise.capabilities:
+        return "it does not say when what a dead worker held is handed out again"
+    return None
 
 
 QUEUES: Final[Mapping[str, Queue]] = {
