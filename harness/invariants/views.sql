@@ -22,9 +22,11 @@ FROM handles WHERE kind = 'enqueue' AND outcome = 'ok';
 CREATE VIEW completions AS
 SELECT * EXCLUDE (kind, attempt, priority) FROM handles WHERE kind = 'complete';
 
--- One row for each job that certainly was completed: the system said so and did not refuse it.
+-- One row for each job that certainly was completed: the system said so and did not refuse it. What becomes of a job that a system's own
+-- loop has done is between that and its database.
 CREATE VIEW finished AS
-SELECT * EXCLUDE (outcome, accepted) FROM completions WHERE outcome = 'ok' AND accepted;
+SELECT c.* EXCLUDE (outcome, accepted) FROM completions AS c, context AS x
+WHERE outcome = 'ok' AND accepted AND NOT list_contains(x.capabilities, 'work');
 
 -- One row for each job that a worker gave back, certainly (ok) or perhaps (info).
 CREATE VIEW given_back AS

@@ -16,8 +16,10 @@ from conftest import Once
 from harness.faults import FAULTS
 from harness.invariants import judging
 from reference_impl.defects import DEFECTS
+from reports.trial import Record, brief, markdown
 from scenarios.catalogue import SCENARIOS
 from scenarios.claim_recovery import PLANS
+from scenarios.queues import QUEUES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,6 +52,13 @@ def test_the_table_of_faults_is_that_of_the_code_in_the_order_they_befall() -> N
 def test_the_readmes_table_of_scenarios_is_the_catalogue() -> None:
     rows = dict(re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", README, re.MULTILINE))
     assert rows == {name: scenario.claim for name, scenario in SCENARIOS.items()}
+
+
+def test_the_track_record_is_that_of_the_committed_trial() -> None:
+    record = Record.read(ROOT / "docs" / "track-record.json")
+    assert markdown(record) in (ROOT / "docs" / "track-record.md").read_text(encoding="utf-8")
+    assert brief(record) in README
+    assert {row.queue for row in record.rows} == {*QUEUES}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -62,6 +62,8 @@ UNANSWERED = ops(
     DRAINED,
 )
 
+LOOP = ["install", "enqueue", "work"]  # of a system that runs a loop of its own
+
 HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
     "no-double-claim": [
         ("two jobs, two workers", ops(claim("w0", 10, 20, 7), claim("w1", 10, 20, 8)), {}),
@@ -72,6 +74,11 @@ HOLDS: dict[str, list[tuple[str, History, dict[str, object]]]] = {
             {},
         ),
         ("its lease could have run out", ops(claim("w0", 10, 20, 7), claim("w1", 100, 110, 7)), {"lease_ns": 100}),
+        (
+            "done by a system's own loop, which may have been told that it came too late",
+            ops(claim("w0", 10, 20, 7), complete("w0", 105, 108, 7), claim("w1", 110, 120, 7)),
+            {"lease_ns": 100, "capabilities": LOOP},
+        ),
         (
             "a heartbeat that was refused extends nothing",
             ops(
@@ -401,6 +408,13 @@ BROKEN: dict[str, list[tuple[str, History, dict[str, object], tuple[int, ...], d
             {"lease_ns": 100},
             (1, 3),
             {"finished_before": True},
+        ),
+        (
+            "done by a system's own loop, and handed out again while its lease was still running",
+            ops(claim("w0", 10, 20, 7), complete("w0", 30, 40, 7), claim("w1", 50, 60, 7)),
+            {"lease_ns": 100, "capabilities": LOOP},
+            (1, 3),
+            {"finished_before": False},
         ),
         (
             "its lease was still running",
