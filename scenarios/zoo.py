@@ -97,7 +97,7 @@ PROVOCATIONS: Final[Mapping[str, Provocation]] = {
     "progress-per-step": _raced("progress-updates"),
     "progress-stale-overwrite": Provocation("progress-updates"),
     "progress-lost-update": Provocation("progress-updates"),
-    "progress-lost-final": _raced("progress-updates"),
+    "progress-lost-final": Provocation("progress-updates", "race", options={"max_batch_size": 1000}),
     "progress-throttled-too-long": _raced("progress-updates"),
     "pool-hog": _raced("pool-pressure"),
     "loop-delete": _raced("bulk-delete"),

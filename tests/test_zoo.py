@@ -132,6 +132,12 @@ def test_a_few_of_the_zoo_are_caught_and_shown(tmp_path: Path) -> None:
     assert "deltachat-core#641" in page
 
 
+def test_a_value_that_is_lost_when_its_job_fails_is_caught(tmp_path: Path) -> None:
+    campaign = run(["sqlite", "postgres"], tmp_path, "progress-lost-final")
+    assert len(campaign.results) == 2
+    assert not missed(campaign)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_all_of_the_zoo_is_caught_and_the_right_ones_pass(database: str, tmp_path: Path) -> None:

@@ -323,6 +323,7 @@ _TABLE: Final = (
         bug="No flush when the job fails.",
         seen_in="issue 061",
         caught_by={"progress-updates": "progress-final"},
+        certain="zoo",
     ),
     Defect(
         "progress-lost-update",
