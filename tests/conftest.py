@@ -39,6 +39,7 @@ def pytest_configure() -> None:
 # others with all else.
 LONG: Final = (
     "test_runs.py",
+    "test_trial.py",
     "test_crashes.py",
     "test_load.py",
     "test_compare.py",
