@@ -53,14 +53,15 @@ def by_case(run: Run) -> dict[Case, Result]:
 
 
 def one_each(results: Sequence[Result]) -> list[tuple[Result, int, int]]:
-    """Of released queues' results that repeat each other the first of those that stand worst: with how many do, and of how many.
+    """Of results that repeat each other the first of those that stand worst: with how many do, and of how many there are.
 
-    In the order of the run; results of other systems are there each by itself.
+    Those of released queues do, and those of controls; any other result is there by itself. In the order of the run.
     """
     alike: dict[tuple[str, ...], list[Result]] = {}
     for each in results:
         key = (each.scenario, each.system, each.database, each.mode, str(each.asked.options.get("faults")))
-        alike.setdefault(key if each.release is not None else (each.folder,), []).append(each)
+        repeats = each.release is not None or each.twin
+        alike.setdefault(key if repeats else (each.folder,), []).append(each)
     worst = [(max(own, key=standing), own) for own in alike.values()]  # of those that stand alike, the first
     return [(one, sum(standing(each) == standing(one) for each in own), len(own)) for one, own in worst]
 

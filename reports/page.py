@@ -84,7 +84,7 @@ def render(run: Run) -> str:
     return rendering.render(
         "page.html",
         run=run,
-        hero=_hero(run),
+        hero=_hero(run, once),
         matrix=_matrix(once),
         repeats={result.folder: f"{alike} of {runs}" for result, alike, runs in repeated if runs > 1},
         trial=[row(each) for each in trials(run.results)],
@@ -125,7 +125,7 @@ class _Hero:
     covered: str
 
 
-def _hero(run: Run) -> _Hero:
+def _hero(run: Run, once: Sequence[Result]) -> _Hero:
     style, symbol = {"pass": ("good", "✓"), "fail": ("bad", "✗"), "inconclusive": ("open", "?")}[run.verdict]
     subjects = [r for r in run.results if r.role == "subject"]
     controls = [r for r in run.results if r.role == "control"]
@@ -154,7 +154,7 @@ def _hero(run: Run) -> _Hero:
         made = f"{len(run.results)} of {run.planned}" if run.planned else f"{len(run.results)}"
         why = f": {wording.plain(run.stopped)}" if run.stopped else "."
         said.insert(0, f"The run ended before its end, with {made} results saved{why}")
-    bad = sorted((r for r in run.results if not r.good), key=lambda r: (r.role == "control", r.verdict != "fail"))
+    bad = sorted((r for r in once if not r.good), key=lambda r: (r.role == "control", r.verdict != "fail"))
     points = tuple((r, _why(r)) for r in bad)
     word = run.verdict.capitalize()
     return _Hero(

@@ -16,6 +16,7 @@ from conftest import Once
 from contend.campaign import Request, plan
 from contend.cli import run_command_line
 from reports import trial
+from reports.cases import one_each
 from reports.saved import load
 from scenarios import queues
 from scenarios.queues import QUEUES
@@ -149,6 +150,17 @@ def test_a_record_that_was_kept_is_told_as_its_bundle_is(
 )
 def test_a_figure_is_given_only_where_its_repeats_agree(values: tuple[float, ...], told: str) -> None:
     assert trial.figure(values) == told
+
+
+def test_results_that_repeat_each_other_stand_once_by_the_worst(tried: Callable[[str], Path]) -> None:
+    results = load(tried("sqlite")).results
+    again = [dataclasses.replace(each, folder=f"{n}-{each.folder}") for n in range(3) for each in results]
+    worse = dataclasses.replace(next(each for each in again if each.system == "huey"), folder="worse", verdict="fail")
+    once = {(each.system, each.role): (each.folder, alike, runs) for each, alike, runs in one_each([*again, worse])}
+    assert once["huey", "subject"] == ("worse", 1, 4)
+    assert once["persist-queue", "subject"][1:] == (3, 3)
+    twin = next(each for each in results if each.twin)
+    assert once[twin.system, "control"][1:] == (3 * sum(each.twin for each in results),) * 2
 
 
 def test_the_page_shows_each_queue_once_and_of_how_many_runs(tried: Callable[[str], Path], tmp_path: Path) -> None:
