@@ -401,6 +401,17 @@ class Promise:
     services: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What somebody released and a system drives: the package, its version, how it was set up, and what its authors say, and where."""
+
+    package: str
+    version: str
+    settings: str
+    says: str = ""
+    where: str = ""
+
+
 # Services a system may need beside its database, by name; each is told to it as the option `<name>_url`.
 SERVICES: Final[tuple[str, ...]] = ("redis",)
 # Starts a service for one run and gives its URL. Raises `DatabaseUnavailable`.

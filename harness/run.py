@@ -24,7 +24,7 @@ from harness.history import CONTEXT
 from harness.invariants import judging
 from harness.measurement import Ratio, doubts_about
 from harness.processes import Source
-from harness.protocols import Fault, Gate, Promise, Server, ServiceFactory, Witness
+from harness.protocols import Fault, Gate, Promise, Release, Server, ServiceFactory, Witness
 from harness.runners.explore import Replay
 from harness.runners.load import USER_OPTIONS, Crowd
 from harness.runners.stage import open_stage
@@ -32,17 +32,6 @@ from harness.scenario import Load, Profile, Scenario, lease_of
 from harness.verdict import CARRIED_THROUGH, Evidence, Judgement, Ruling, Verdict, rule
 
 Role = Literal["subject", "control"]
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """What somebody released and a system drives: the package, its version, how it was set up, and what its authors say, and where."""
-
-    package: str
-    version: str
-    settings: str
-    says: str = ""
-    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +207,7 @@ def broken_so_far(case: Case, place: Path, excerpt: Path | None = None, only: st
         judgements = judging.judge(folder, names, {name: context.get(name) for name in CONTEXT})
     finally:
         shutil.rmtree(folder / "history")
-    return {j.invariant: j.schedules for j in judgements if j.state == "broken" and j.severity == "violation"}
+    return {j.invariant: j.schedules for j in judgements if j.violated}
 
 
 def context_of(case: Case, witness: Witness) -> dict[str, Any]:

@@ -47,6 +47,11 @@ class Judgement:
     reason: str = ""
     schedules: tuple[int, ...] = ()  # those in which it is broken; (0,) where there was but one
 
+    @property
+    def violated(self) -> bool:
+        """Whether it is broken, and that is more than a warning."""
+        return self.state == "broken" and self.severity == "violation"
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -72,7 +77,7 @@ def rule(judgements: Sequence[Judgement], evidence: Sequence[Evidence]) -> Rulin
     Any broken invariant of severity violation fails. Otherwise a crashed or undecidable invariant, missing evidence, no
     invariant at all that could be applied, or no evidence asked for is inconclusive. A broken warning is a reason, not a verdict.
     """
-    broken = [j for j in judgements if j.state == "broken" and j.severity == "violation"]
+    broken = [j for j in judgements if j.violated]
     if broken:
         return Ruling("fail", tuple(f"{j.invariant}: {j.count} found" for j in broken))
     lacking = sorted(

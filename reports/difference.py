@@ -116,10 +116,7 @@ def compare(before: Run, after: Run) -> Difference:
 
 
 def _turned(case: Case, before: Result, after: Result) -> Turned | None:
-    was, is_ = (
-        {j.invariant for j in each.judgements if j.state == "broken" and j.severity != "warning"}
-        for each in (before, after)
-    )
+    was, is_ = ({j.invariant for j in each.judgements if j.violated} for each in (before, after))
     step = cases.step(before, after)
     broke, mended = sorted(is_ - was), sorted(was - is_)
     if not step and not broke and not mended and before.role == after.role:

@@ -9,7 +9,6 @@ import contextlib
 import heapq
 import json
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import IO, Any, Final, Literal
 import duckdb
 import orjson
 
-from harness.bundle import Bundle, read_json, writing
+from harness.bundle import Bundle, read_json, replacing, writing
 from harness.errors import BundleUnreadable, OutputUnwritable, UsageError
 from harness.history import CONTEXT, TABLES
 from harness.merging import MEMORY_LIMIT, merge, open_tables
@@ -55,14 +54,8 @@ def write(path: Path, number: int, form: Form, out: Path) -> tuple[str, int]:
             with out.open("wb") as into:
                 return saved.name, _pour(saved, form, into)
         out.parent.mkdir(parents=True, exist_ok=True)
-        whole = out.resolve()
-        draft = whole.with_name(f".{whole.name}.{os.getpid()}")
-        try:
-            with draft.open("wb") as into:
-                count = _pour(saved, form, into)
-            draft.replace(whole)
-        finally:
-            draft.unlink(missing_ok=True)
+        with replacing(out.resolve()) as draft, draft.open("wb") as into:
+            count = _pour(saved, form, into)
         return saved.name, count
 
 

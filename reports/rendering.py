@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.bundle import writing
+from harness.bundle import replacing, writing
 from harness.measurement import quantile
 from reports import wording
 
@@ -49,13 +48,8 @@ def _environment() -> Environment:
 
 def save(page: str, path: Path) -> Path:
     """Write a page; raises `OutputUnwritable`, and a page that was there before is then still whole."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with writing(path):
-        try:
-            draft.write_bytes(page.encode())
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+    with writing(path), replacing(path) as draft:
+        draft.write_bytes(page.encode())
     return path
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeVar, cast, get_args
 from harness.bundle import Bundle, read_json
 from harness.errors import BundleUnreadable
 from harness.measurement import Ratio
+from harness.protocols import Release
 from harness.verdict import Evidence, InvariantState, Judgement, Severity, Verdict, merge
 
 _LARGEST: Final = 1e300
@@ -373,17 +374,6 @@ class LeftOut:
     latency_ms: float
     batch: int
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A package that somebody released and a system drives: how it was set up, and what its authors say, and where."""
-
-    package: str
-    version: str
-    settings: str
-    says: str
-    where: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,15 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from harness.measurement import quantile
+from harness.protocols import Release
 from reports import wording
-from reports.saved import Release, Result, Run, load
+from reports.saved import Result, Run, load
 
 WITHHELD_ABOVE: Final = 1.15  # the third quartile of the repeats over the first: with more spread no figure is given
 FEWEST: Final = 4  # repeats after the first, which warms up, for a figure
@@ -47,20 +47,9 @@ class Trial:
         return tuple(each for each in self.results if each.scenario == "claim-race" and not each.explored)
 
     @property
-    def broken(self) -> Mapping[str, Mapping[str, int]]:
-        """For each invariant that was broken, in how many results of each way of looking."""
-        found: dict[str, Counter[str]] = {}
-        for result in self.claims:
-            for name in _broken(result):
-                found.setdefault(name, Counter())[way(result)] += 1
-        return found
-
-    @property
     def verdict(self) -> str:
-        """broken: an invariant was; held: every result passed; else not shown."""
-        if self.broken:
-            return "broken"
-        return "held" if all(each.verdict == "pass" for each in self.claims) else "not shown"
+        """What became of its claim: broken, held or not shown."""
+        return fate(self.claims)[0]
 
     @property
     def handed_on_ms(self) -> float | None:
@@ -83,7 +72,20 @@ def way(result: Result) -> str:
 
 
 def _broken(result: Result) -> list[str]:
-    return [each.invariant for each in result.judgements if each.state == "broken" and each.severity != "warning"]
+    return [each.invariant for each in result.judgements if each.violated]
+
+
+def fate(results: Sequence[Result]) -> tuple[str, str]:
+    """What became of what these results are about, as a word and in words: an invariant was broken; all passed; or neither, and why."""
+    if broken := dict.fromkeys(name for each in results for name in _broken(each)):
+        return "broken", f"broken: {', '.join(broken)}"
+    reasons = [each.reasons for each in results if each.verdict != "pass"]
+    if not reasons:
+        return "held", "held"
+    why = next(
+        (wording.plain(said[0]).partition(". ")[0].rstrip(".") for said in reasons if said), "no reason was given"
+    )
+    return "not shown", f"not shown: {why}."
 
 
 def trials(results: Sequence[Result]) -> list[Trial]:
@@ -98,32 +100,20 @@ def trials(results: Sequence[Result]) -> list[Trial]:
 
 
 def spread(values: Sequence[float]) -> float:
-    """The third quartile over the first."""
-    return quantile(values, 0.75) / quantile(values, 0.25) if values and quantile(values, 0.25) > 0 else float("inf")
+    """The third quartile over the first, of at least one value."""
+    first = quantile(values, 0.25)
+    return quantile(values, 0.75) / first if first > 0 else float("inf")
 
 
 def claim(trial: Trial) -> str:
     """What became of the claim, in words."""
-    if trial.verdict == "broken":
-        return "broken: " + ", ".join(trial.broken)
-    if trial.verdict == "held":
-        return "held"
-    reason = next(each.reasons[0] for each in trial.claims if each.verdict != "pass" and each.reasons)
-    return f"not shown: {wording.plain(reason)}"
+    return fate(trial.claims)[1]
 
 
 def away(trial: Trial) -> str:
     """What became of what a worker held that was away for longer than its lease, and came back."""
     own = [each for each in trial.results if way(each) == AWAY]
-    if not own:
-        return "–"
-    if broken := dict.fromkeys(name for each in own for name in _broken(each)):
-        return "broken: " + ", ".join(broken)
-    if all(each.verdict == "pass" for each in own):
-        return "held"
-    return (
-        f"not shown: {wording.plain(next(each.reasons[0] for each in own if each.verdict != 'pass' and each.reasons))}"
-    )
+    return fate(own)[1] if own else "–"
 
 
 def shown(trial: Trial) -> list[str]:

@@ -245,7 +245,7 @@ _TELLING: Final = {  # scenario → the count that says how much was tried
 
 def tally(result: Result) -> str:
     """The one count of a result for a table: what was found, or else how much was tried; empty where nothing was counted."""
-    broken = [j for j in result.judgements if j.state == "broken" and j.severity != "warning"]
+    broken = [j for j in result.judgements if j.violated]
     if result.verdict == "fail" and broken:
         worst = next((j for j in broken if j.invariant == result.expected), broken[0])
         return f"{worst.count:,} × {plain(worst.invariant)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from harness import databases
 from harness.command import METHODS, PREFIX, words_of
 from harness.errors import ProtocolBroken, SystemUnusable, UnknownName
 from harness.processes import Source, examine, promise_of
-from harness.protocols import Promise
-from harness.run import Release, Subject
+from harness.protocols import Promise, Release
+from harness.run import Subject
 from harness.scratch import scratch
 from reference_impl.defects import DEFECTS
 from reference_impl.strategies import STRATEGIES
@@ -106,10 +107,16 @@ def _released(name: str) -> dict[str, Subject]:
         )
     module, _, what = queue.system.partition(":")
     source = Source("module", module, what, name)
-    with scratch("examine") as folder:
-        promise = examine(source, folder)
+    promise = _promise(source)
     release = Release(queue.packages[0], queue.version, queue.settings, queue.says, queue.where)
     return {database: Subject(name, source, promise, release=release) for database in queue.databases}
+
+
+@functools.cache
+def _promise(source: Source) -> Promise:
+    """What a class promises, loaded once in a process of its own."""
+    with scratch("examine") as folder:
+        return examine(source, folder)
 
 
 def _ask_command(name: str, asked: Sequence[str]) -> dict[str, Subject]:

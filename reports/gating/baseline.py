@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from harness import measurement
+from harness.bundle import replacing
 from harness.errors import BaselineUnreadable, OutputUnwritable, UsageError
 from harness.verdict import Verdict
 from reports.saved import Counted, Result, Run, Timing
@@ -153,7 +154,7 @@ def entry_of(result: Result) -> Entry:
         role=result.role,
         verdict=result.verdict,
         caught=result.caught,
-        broken=_sorted(j.invariant for j in result.judgements if j.state == "broken" and j.severity == "violation"),
+        broken=_sorted(j.invariant for j in result.judgements if j.violated),
         load=Load(result.asked.workers, result.asked.jobs, result.asked.batch, result.asked.options),
         coverage=_coverage(result),
         counts={each.name: Count(each.unit, steady(each)) for each in (result.counted or ()) if bound},
@@ -342,11 +343,10 @@ def document(baseline: Baseline) -> dict[str, Any]:
 def save(baseline: Baseline, path: Path) -> None:
     """Write the file, whole or not at all: sorted keys, plain ASCII. Raises `OutputUnwritable`."""
     text = json.dumps(document(baseline), indent=1, sort_keys=True, ensure_ascii=True) + "\n"
-    draft = path.with_name(f".{path.name}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="ascii")
-        draft.replace(path)
+        with replacing(path) as draft:
+            draft.write_text(text, encoding="ascii")
     except OSError as error:
         raise OutputUnwritable(
             f"Cannot write {path}: {error.strerror}. Expected a file that can be written; choose another with --out."
